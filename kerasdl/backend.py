@@ -1,0 +1,82 @@
+"""Chooses the Keras backend before Keras is imported."""
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+from kerasdl.errors import UserError, nearest
+
+MODULES = {"torch": "torch", "tensorflow": "tensorflow", "jax": "jax"}
+
+
+def installed() -> list[str]:
+    """Returns the backends that can be imported here, without importing them."""
+    return [name for name, module in MODULES.items() if importlib.util.find_spec(module) is not None]
+
+
+def choose(name: str | None = None) -> str:
+    """Settles which backend Keras will use in this process.
+
+    The order is `name`, then Keras' own rule: `KERAS_BACKEND`, then its configuration file. Where neither names one, or
+    only Keras' default does, the first installed backend of torch, TensorFlow and JAX is taken.
+
+    Args:
+        name: `"torch"`, `"tensorflow"`, `"jax"` or `None`.
+
+    Returns:
+        The backend's name. `KERAS_BACKEND` holds it from then on.
+
+    Raises:
+        UserError: The backend is unknown or not installed, or Keras already runs on another one.
+    """
+    if "keras" in sys.modules:
+        return _already_started(name)
+    source = "--backend" if name else "KERAS_BACKEND"
+    wanted = name or os.environ.get("KERAS_BACKEND") or _configured()
+    present = installed()
+    if wanted is None:
+        if not present:
+            raise UserError(
+                "no Keras backend is installed; install one: pip install 'kerasdl[tensorflow]' (or [torch], or [jax])"
+            )
+        wanted = present[0]
+    if wanted not in MODULES:
+        raise UserError(f"{source}: {wanted!r} is not a backend of kerasdl; {nearest(wanted, MODULES)}")
+    if wanted not in present:
+        instead = f", or choose an installed one: {', '.join(present)}" if present else ""
+        raise UserError(
+            f"{source}: {wanted} is not installed here; install it: pip install 'kerasdl[{wanted}]'{instead}"
+        )
+    os.environ["KERAS_BACKEND"] = wanted
+    if wanted == "tensorflow":
+        # TensorFlow's C++ start-up notices would otherwise drown the first lines a person reads.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return wanted
+
+
+def _already_started(name: str | None) -> str:
+    import keras
+
+    running: str = keras.backend.backend()
+    if name is not None and name != running:
+        raise UserError(
+            f"backend {name!r} was asked for, but Keras already runs on {running} in this process; "
+            f"set KERAS_BACKEND={name} before the first import of keras, or start a new process"
+        )
+    return running
+
+
+def _configured() -> str | None:
+    """Returns the backend that Keras' configuration file names, as `keras.config` reads it."""
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    path = home / "keras.json"
+    if not path.is_file():
+        return None
+    try:
+        backend = json.loads(path.read_text()).get("backend")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not readable as Keras' configuration ({error}); mend or remove it") from error
+    # Keras writes this file itself, with its default, at the first import: a default that is not installed was not chosen.
+    return backend if backend in installed() else None

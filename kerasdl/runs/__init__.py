@@ -1,0 +1,6 @@
+"""What happened: the run directory and its SQLite file."""
+
+from kerasdl.runs.run import Best, Run
+from kerasdl.runs.writer import RunWriter, TrialResult
+
+__all__ = ["Best", "Run", "RunWriter", "TrialResult"]

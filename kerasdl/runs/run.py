@@ -1,0 +1,280 @@
+"""Reads what happened: trials, curves, the ranking, the winner."""
+
+import json
+import sqlite3
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasdl.runs.database import array_from_bytes, connect
+from kerasdl.runs.ranking import rank
+from kerasdl.runs.writer import STUDY_NAME
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+BEST_NAME = "best.keras"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The winner of a run.
+
+    Attributes:
+        configuration: Its number.
+        trial: The repeat whose weights are in `best.keras`.
+        settings: Every setting with its value.
+        scores: `mean`, `std`, `low`, `high` of the objective, and `test` with the mean of each test metric.
+        path: Where the Keras model is.
+    """
+
+    configuration: int
+    trial: int
+    settings: dict[str, Any]
+    scores: dict[str, Any]
+    path: Path
+
+    def load(self) -> "keras.Model":
+        """Loads the Keras model, with Keras' safe mode on.
+
+        Raises:
+            FileNotFoundError: The run has not ended, so no winner was saved.
+        """
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{self.path}: not there; the run has not ended: run the study again to go on")
+        from kerasdl.backend import choose
+
+        choose()
+        import keras
+
+        return keras.saving.load_model(self.path)
+
+
+class Run:
+    """A study that was started: its directory, read and never written.
+
+    Use `Run.open(path)`.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """Opens a run to read it.
+
+        Args:
+            path: The run's directory.
+
+        Returns:
+            The run. It sees the rows that its writer has committed, also while the writer goes on.
+
+        Raises:
+            UserError: There is no run there.
+        """
+        directory = Path(path)
+        return cls(directory, connect(directory))
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._connection.close()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @cached_property
+    def study(self) -> dict[str, Any]:
+        """The frozen study as a table."""
+        return tomllib.loads((self.path / STUDY_NAME).read_text(encoding="utf-8"))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The facts about the data set: name, rows, classes, features, scaling, source, licence, fingerprint, notes."""
+        return self._fact("data")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, device, backend, git revision."""
+        return self._fact("environment")
+
+    @property
+    def objective(self) -> tuple[str, str]:
+        """The objective's name and its direction, `"max"` or `"min"`."""
+        fact = self._fact("objective")
+        return fact["name"], fact["direction"]
+
+    @property
+    def planned(self) -> int | None:
+        """How many trials the study will have at its end, where that is known."""
+        return self._fact("planned").get("trials")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search came to its end."""
+        return bool(self._fact("finished"))
+
+    @property
+    def seconds(self) -> float:
+        """How long the search took, over all its sittings, in seconds."""
+        return float(self._fact("seconds").get("search", 0.0))
+
+    @property
+    def sample(self) -> np.ndarray:
+        """Up to 64 raw test rows, float32, `(rows, *features)`."""
+        row = self._connection.execute("SELECT content FROM array WHERE name = 'sample'").fetchone()
+        return array_from_bytes(row["content"])
+
+    def _fact(self, name: str) -> dict[str, Any]:
+        row = self._connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return json.loads(row["value"]) if row else {}
+
+    def configurations(self) -> dict[int, dict[str, Any]]:
+        """Returns the settings of each configuration, by its number."""
+        rows = self._connection.execute("SELECT configuration, settings FROM configuration ORDER BY configuration")
+        return {row["configuration"]: json.loads(row["settings"]) for row in rows}
+
+    def rounds(self) -> dict[int, list[int]]:
+        """Returns the configurations of each round of the oracle, in order."""
+        rounds: dict[int, list[int]] = {}
+        for row in self._connection.execute("SELECT configuration, round FROM configuration ORDER BY configuration"):
+            rounds.setdefault(row["round"], []).append(row["configuration"])
+        return rounds
+
+    @cached_property
+    def varying(self) -> list[str]:
+        """The settings that differ between configurations, in the study's order."""
+        settings = list(self.configurations().values())
+        names = dict.fromkeys(name for one in settings for name in one)
+        ordered = [name for name in self.study.get("space", {}) if name in names]
+        ordered += [name for name in names if name not in ordered]
+        return [name for name in ordered if len({json.dumps(one.get(name), sort_keys=True) for one in settings}) > 1]
+
+    def trials(self) -> "pd.DataFrame":
+        """Returns one row a trial.
+
+        Returns:
+            Columns `trial`, `configuration`, `seed`, the settings, `status`, `score`, `epochs` (finished), the metrics of
+            the last epoch, the test metrics as `test_...`, `parameters`, `seconds`, `how`, `message`.
+        """
+        import pandas as pd
+
+        settings = self.configurations()
+        last = self._last_epochs()
+        rows = []
+        for row in self._connection.execute("SELECT * FROM trial ORDER BY trial"):
+            epoch, metrics = last.get(row["trial"], (0, {}))
+            test = {f"test_{name}": value for name, value in json.loads(row["test"] or "{}").items()}
+            rows.append(
+                {
+                    "trial": row["trial"],
+                    "configuration": row["configuration"],
+                    "seed": row["seed"],
+                    **settings[row["configuration"]],
+                    "status": row["status"],
+                    "score": row["score"],
+                    # A study may vary `epochs` itself: that column stays the setting.
+                    "epochs_done": epoch,
+                    **metrics,
+                    **test,
+                    **{name: row[name] for name in ("parameters", "seconds", "how", "message")},
+                }
+            )
+        columns = ["trial", "configuration", "seed", "status", "score", "parameters", "seconds", "how", "message"]
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+
+    def _last_epochs(self) -> dict[int, tuple[int, dict[str, float]]]:
+        rows = self._connection.execute("SELECT trial, MAX(epoch) AS epoch, metrics FROM epoch GROUP BY trial")
+        return {row["trial"]: (row["epoch"], json.loads(row["metrics"])) for row in rows}
+
+    def curves(self) -> "pd.DataFrame":
+        """Returns one row per trial and epoch.
+
+        Returns:
+            Columns `trial`, `configuration`, `seed`, `epoch`, each metric (NaN where it was not finite), `seconds`.
+        """
+        import pandas as pd
+
+        query = """SELECT epoch.trial, configuration, seed, epoch, metrics, epoch.seconds
+                   FROM epoch JOIN trial USING (trial) ORDER BY epoch.trial, epoch"""
+        rows = [
+            {
+                **{name: row[name] for name in ("trial", "configuration", "seed", "epoch")},
+                **json.loads(row["metrics"]),
+                "seconds": row["seconds"],
+            }
+            for row in self._connection.execute(query)
+        ]
+        frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["trial", "configuration", "seed", "epoch", "seconds"])
+        metrics = [name for name in frame.columns if name not in ("trial", "configuration", "seed", "epoch")]
+        frame[metrics] = frame[metrics].astype("float64")
+        return frame
+
+    def table(self) -> "pd.DataFrame":
+        """Returns one row a configuration, the best first.
+
+        Returns:
+            Columns `rank`, `configuration`, the settings that vary, `mean`, `std`, `low`, `high` (a 95 % interval of the
+            mean by Student's t over repeats), `repeats`, `completed`, `diverged`, `failed`, the means of the test metrics
+            as `test_...`, `parameters`, `seconds`. A configuration that diverged or failed in some repeat
+            ranks below those that never did.
+        """
+        return rank(self.trials(), self.varying, self.objective[1])
+
+    @property
+    def best(self) -> Best | None:
+        """The winner, or `None` while no configuration has a completed trial."""
+        table = self.table()
+        if table.empty or not table.iloc[0]["completed"]:
+            return None
+        first = table.iloc[0]
+        trials = self.trials()
+        own = trials[(trials["configuration"] == first["configuration"]) & (trials["status"] == "completed")]
+        chosen = own["score"].idxmax() if self.objective[1] == "max" else own["score"].idxmin()
+        scores: dict[str, Any] = {name: float(first[name]) for name in ("mean", "std", "low", "high")}
+        scores["test"] = {
+            str(name).removeprefix("test_"): float(first[name]) for name in table.columns if str(name).startswith("test_")
+        }
+        number = int(first["configuration"])
+        return Best(number, int(own.loc[chosen, "trial"]), self.configurations()[number], scores, self.path / BEST_NAME)
+
+    def confusion(self, configuration: int) -> np.ndarray:
+        """Returns the test rows of a configuration by true and predicted class, summed over its repeats.
+
+        Returns:
+            int64, `(classes, classes)`; the first axis is the truth.
+        """
+        classes = len(self.data["classes"])
+        matrix = np.zeros((classes, classes), dtype="int64")
+        query = """SELECT truth, predicted, SUM(rows) AS rows FROM confusion JOIN trial USING (trial)
+                   WHERE configuration = ? GROUP BY truth, predicted"""
+        for row in self._connection.execute(query, (configuration,)):
+            matrix[row["truth"], row["predicted"]] = row["rows"]
+        return matrix
+
+    def events(self) -> "pd.DataFrame":
+        """Returns what was noted along the way: columns `time`, `kind`, `message`."""
+        import pandas as pd
+
+        rows = self._connection.execute("SELECT time, kind, message FROM event ORDER BY event").fetchall()
+        return pd.DataFrame([tuple(row) for row in rows], columns=["time", "kind", "message"])
+
+    def summary(self) -> dict[str, Any]:
+        """Returns what `summary.json` holds."""
+        from kerasdl.runs.summary import summarize
+
+        return summarize(self)
+
+    def report(self) -> Path:
+        """Writes `report.html` and the figures again from what the run holds, and returns the page's path."""
+        from kerasdl.report import write_report
+
+        return write_report(self)

@@ -1,0 +1,52 @@
+CREATE TABLE fact (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL  -- JSON
+) WITHOUT ROWID;
+
+CREATE TABLE array (
+    name TEXT PRIMARY KEY,
+    content BLOB NOT NULL  -- NumPy's .npy format
+) WITHOUT ROWID;
+
+CREATE TABLE configuration (
+    configuration INTEGER PRIMARY KEY,
+    settings TEXT NOT NULL,  -- JSON: every setting with its value
+    round INTEGER NOT NULL   -- configurations that were asked from the oracle together
+);
+
+CREATE TABLE trial (
+    trial INTEGER PRIMARY KEY,
+    configuration INTEGER NOT NULL REFERENCES configuration,
+    seed INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('running', 'completed', 'diverged', 'failed')),
+    score REAL,              -- the objective at the end of training
+    test TEXT,               -- JSON: metrics on the test rows
+    parameters INTEGER,      -- trainable parameters
+    seconds REAL,            -- this trial's share of the time
+    how TEXT,                -- how it ran: alone and why, or in which pack
+    message TEXT,
+    UNIQUE (configuration, seed)
+);
+
+CREATE TABLE epoch (
+    trial INTEGER NOT NULL REFERENCES trial ON DELETE CASCADE,
+    epoch INTEGER NOT NULL,  -- 1 is the first
+    metrics TEXT NOT NULL,   -- JSON: loss, accuracy, val_loss, ...; null is not finite
+    seconds REAL NOT NULL,
+    PRIMARY KEY (trial, epoch)
+) WITHOUT ROWID;
+
+CREATE TABLE confusion (
+    trial INTEGER NOT NULL REFERENCES trial ON DELETE CASCADE,
+    truth INTEGER NOT NULL,
+    predicted INTEGER NOT NULL,
+    rows INTEGER NOT NULL,   -- of the test rows; pairs that do not occur have no row
+    PRIMARY KEY (trial, truth, predicted)
+) WITHOUT ROWID;
+
+CREATE TABLE event (
+    event INTEGER PRIMARY KEY,
+    time TEXT NOT NULL,      -- ISO 8601, UTC
+    kind TEXT NOT NULL,
+    message TEXT NOT NULL
+);

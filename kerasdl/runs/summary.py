@@ -1,0 +1,57 @@
+"""The few numbers of a run that other programs read: `summary.json`."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from kerasdl.runs.database import finite
+from kerasdl.runs.writer import write_atomically
+
+if TYPE_CHECKING:
+    from kerasdl.runs.run import Run
+
+FILE_NAME = "summary.json"
+
+
+def summarize(run: "Run") -> dict[str, Any]:
+    """Sums a run up.
+
+    Args:
+        run: The run.
+
+    Returns:
+        `study`, `backend`, `configurations`, `trials`, `completed`, `diverged`, `failed`, `seconds`, `objective`,
+        `best` (`settings`, `mean`, `std`, `repeats`, `test`) and `onnx` (`path`, `max_abs_diff`, `providers`);
+        `best` and `onnx` are `None` where there is none.
+    """
+    trials = run.trials()
+    counts = trials["status"].value_counts() if len(trials) else {}
+    best = run.best
+    export = run._fact("export")
+    return {
+        "study": run.study.get("name") or run.study.get("title"),
+        "backend": run.environment.get("backend"),
+        "configurations": len(run.configurations()),
+        "trials": len(trials),
+        **{status: int(counts.get(status, 0)) for status in ("completed", "diverged", "failed")},
+        "seconds": round(run.seconds, 3),
+        "objective": run.objective[0],
+        "best": best
+        and finite(
+            {
+                "settings": best.settings,
+                "mean": best.scores["mean"],
+                "std": best.scores["std"],
+                "repeats": int((trials["configuration"] == best.configuration).sum()),
+                "test": best.scores["test"],
+            }
+        ),
+        "onnx": {name: export.get(name) for name in ("path", "max_abs_diff", "providers")} if export else None,
+    }
+
+
+def write_summary(run: "Run") -> dict[str, Any]:
+    """Writes `summary.json` into the run's directory and returns what it holds."""
+    summary = summarize(run)
+    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(run.path / FILE_NAME, text.encode())
+    return summary

@@ -1,0 +1,281 @@
+"""The one narrow way to write a run: only the process that owns it does."""
+
+import os
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from kerasdl.errors import BusyError, UserError
+from kerasdl.runs.database import array_to_bytes, connect, readable_errors, to_json
+
+LOCK_NAME = "run.lock"
+STUDY_NAME = "study.toml"
+WEIGHTS_NAME = "weights"
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a trial ended.
+
+    Attributes:
+        status: `"completed"`, `"diverged"` or `"failed"`.
+        score: The objective at the end of training.
+        test: Metrics on the test rows.
+        parameters: Number of trainable parameters.
+        seconds: The trial's share of the time.
+        message: What a person should know about the end.
+        confusion: int64, `(classes, classes)`, test rows by true and predicted class.
+        weights: The model's weights at the end, in Keras' order.
+    """
+
+    status: str
+    score: float | None = None
+    test: Mapping[str, float] = field(default_factory=dict)
+    parameters: int | None = None
+    seconds: float = 0.0
+    message: str | None = None
+    confusion: np.ndarray | None = None
+    weights: list[np.ndarray] | None = None
+
+
+class RunWriter:
+    """Writes the rows of a run. Use it as a context manager: leaving it gives the run free.
+
+    Args:
+        directory: The run's directory; made where it is missing.
+        study: The text of the frozen study, TOML.
+        fresh: Whether a run that is already there is moved aside (never deleted).
+
+    Raises:
+        BusyError: Another process writes this run.
+        UserError: The directory holds a run of another study, or cannot be written to.
+    """
+
+    def __init__(self, directory: Path, study: str, *, fresh: bool = False) -> None:
+        self.directory = directory
+        self.path = directory / "run.sqlite"
+        self.moved: Path | None = None
+        with readable_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(directory)
+        try:
+            with readable_errors(directory):
+                if fresh:
+                    self.moved = _move_aside(directory)
+                _check_same_study(directory, study)
+                if not (directory / STUDY_NAME).exists():
+                    write_atomically(directory / STUDY_NAME, study.encode())
+            self._connection = connect(directory, write=True)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> "RunWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._connection.close()
+        self._lock.release()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with readable_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def record_fact(self, name: str, value: Any) -> None:
+        """Writes one fact about the run (`"data"`, `"environment"`, ...), replacing an older one."""
+        with self._transaction():
+            self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, to_json(value)))
+
+    def record_array(self, name: str, array: np.ndarray) -> None:
+        """Writes one array that belongs to the run, replacing an older one."""
+        with self._transaction():
+            self._connection.execute("INSERT OR REPLACE INTO array VALUES (?, ?)", (name, array_to_bytes(array)))
+
+    def record_event(self, kind: str, message: str) -> None:
+        """Writes one event with the time it is now."""
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        with self._transaction():
+            self._connection.execute("INSERT INTO event (time, kind, message) VALUES (?, ?, ?)", (time, kind, message))
+
+    def add_configurations(self, round_number: int, configurations: Mapping[int, Mapping[str, Any]]) -> None:
+        """Writes the configurations of one round of the oracle, all or none."""
+        rows = [(number, to_json(dict(settings)), round_number) for number, settings in configurations.items()]
+        with self._transaction():
+            self._connection.executemany("INSERT INTO configuration VALUES (?, ?, ?)", rows)
+
+    def start_trials(self, trials: Iterable[tuple[int, int, int, str]]) -> None:
+        """Marks trials as running, forgetting what an interrupted attempt left of them.
+
+        Args:
+            trials: Number, configuration, seed and a sentence on how it runs, of each.
+        """
+        rows = list(trials)
+        with self._transaction():
+            self._connection.executemany("DELETE FROM trial WHERE trial = ?", [(row[0],) for row in rows])
+            self._connection.executemany(
+                "INSERT INTO trial (trial, configuration, seed, status, how) VALUES (?, ?, ?, 'running', ?)", rows
+            )
+
+    def record_epoch(self, epoch: int, metrics: Mapping[int, Mapping[str, float]], seconds: float) -> None:
+        """Writes one finished epoch of trials that ran together, committed when this returns.
+
+        Args:
+            epoch: 1 is the first.
+            metrics: For each trial, the value of each metric.
+            seconds: Each trial's share of the epoch's time.
+        """
+        rows = [(trial, epoch, to_json(dict(values)), seconds) for trial, values in metrics.items()]
+        with self._transaction():
+            self._connection.executemany("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", rows)
+
+    def finish_trial(self, trial: int, result: TrialResult) -> None:
+        """Writes a trial's end: first its weights, then, in one transaction, its row."""
+        if result.weights is not None:
+            with readable_errors(self.directory):
+                self._save_weights(trial, result.weights)
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE trial SET status = ?, score = ?, test = ?, parameters = ?, seconds = ?, message = ? WHERE trial = ?",
+                (
+                    result.status,
+                    None if result.score is None or not np.isfinite(result.score) else float(result.score),
+                    to_json(dict(result.test)),
+                    result.parameters,
+                    result.seconds,
+                    result.message,
+                    trial,
+                ),
+            )
+            if result.confusion is not None:
+                truth, predicted = np.nonzero(result.confusion)
+                counts = result.confusion[truth, predicted]
+                rows = [
+                    (trial, int(a), int(b), int(n)) for a, b, n in zip(truth, predicted, counts, strict=True)
+                ]
+                self._connection.executemany("INSERT OR REPLACE INTO confusion VALUES (?, ?, ?, ?)", rows)
+
+    def _save_weights(self, trial: int, weights: list[np.ndarray]) -> None:
+        path = weights_path(self.directory, trial)
+        path.parent.mkdir(exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
+            np.savez(file, **{f"{number:05d}": array for number, array in enumerate(weights)})
+        Path(file.name).replace(path)
+
+    def keep_weights(self, trials: Iterable[int]) -> None:
+        """Deletes the saved weights of all trials but these."""
+        kept = {weights_path(self.directory, trial) for trial in trials}
+        for path in (self.directory / WEIGHTS_NAME).glob("*"):
+            if path not in kept:
+                path.unlink()
+        if not kept:
+            shutil.rmtree(self.directory / WEIGHTS_NAME, ignore_errors=True)
+
+
+def weights_path(directory: Path, trial: int) -> Path:
+    """Returns where the weights of a trial are kept while its configuration may still win."""
+    return directory / WEIGHTS_NAME / f"trial-{trial:06d}.npz"
+
+
+def load_weights(directory: Path, trial: int) -> list[np.ndarray]:
+    """Reads the weights of a trial, in Keras' order."""
+    with np.load(weights_path(directory, trial), allow_pickle=False) as content:
+        return [content[name] for name in sorted(content.files)]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader sees the old one or the new one, never a part."""
+    with readable_errors(path):
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                file.write(content)
+                file.flush()
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+        Path(file.name).chmod(0o666 & ~_umask())
+        Path(file.name).replace(path)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _lock(directory: Path) -> FileLock:
+    lock = FileLock(directory / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BusyError(
+            f"{directory}: another process is writing this run; wait for it, stop it, or choose another "
+            f"directory with --out"
+        ) from None
+    return lock
+
+
+def _move_aside(directory: Path) -> Path | None:
+    """Moves what a run left in its directory into a sibling with the time in its name."""
+    content = [path for path in directory.iterdir() if path.name != LOCK_NAME]
+    if not content:
+        return None
+    target = directory.with_name(f"{directory.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
+    target.mkdir()
+    for path in content:
+        path.rename(target / path.name)
+    return target
+
+
+def _check_same_study(directory: Path, study: str) -> None:
+    frozen = directory / STUDY_NAME
+    if not frozen.exists():
+        others = [path.name for path in directory.iterdir() if path.name != LOCK_NAME and not path.name.startswith(".")]
+        if others:
+            raise UserError(
+                f"{directory}: not empty and not a run (it holds {others[0]!r}); choose another directory with --out"
+            )
+        return
+    try:
+        old = _flatten(tomllib.loads(frozen.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{frozen}: damaged ({error}); use --fresh to move this run aside, or another --out") from error
+    new = _flatten(tomllib.loads(study))
+    differing = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if differing:
+        shown = "; ".join(f"{key} was {_show(old.get(key))}, now {_show(new.get(key))}" for key in differing[:3])
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise UserError(
+            f"{directory}: holds a run of another study: {shown}{more}; choose another directory with --out, "
+            f"or --fresh to move the old run aside"
+        )
+
+
+def _show(value: Any) -> str:
+    return "not set" if value is None else repr(value)
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
