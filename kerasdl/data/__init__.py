@@ -1,0 +1,6 @@
+"""What to learn from: named data sets, and files of the user's own."""
+
+from kerasdl.data.dataset import Dataset, Scaling, Split
+from kerasdl.data.loading import check, load, names
+
+__all__ = ["Dataset", "Scaling", "Split", "check", "load", "names"]
