@@ -1,5 +1,6 @@
 """Chooses the Keras backend before Keras is imported."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -50,10 +51,28 @@ def choose(name: str | None = None) -> str:
             f"{source}: {wanted} is not installed here; install it: pip install 'kerasdl[{wanted}]'{instead}"
         )
     os.environ["KERAS_BACKEND"] = wanted
-    if wanted == "tensorflow":
-        # TensorFlow's C++ start-up notices would otherwise drown the first lines a person reads.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" in present:
+        _import_tensorflow_quietly()
     return wanted
+
+
+def _import_tensorflow_quietly() -> None:
+    """Imports TensorFlow without its start-up notices, which no setting of its own turns off.
+
+    Keras imports it on every backend as soon as a model is saved or a layer described, and then the notices would stand
+    in the middle of a person's output. Errors are Python exceptions and are raised as ever.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        tensorflow = importlib.import_module("tensorflow")
+        tensorflow.config.list_physical_devices()
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _already_started(name: str | None) -> str:

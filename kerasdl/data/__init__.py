@@ -2,5 +2,6 @@
 
 from kerasdl.data.dataset import Dataset, Scaling, Split
 from kerasdl.data.loading import check, load, names
+from kerasdl.data.spec import located
 
-__all__ = ["Dataset", "Scaling", "Split", "check", "load", "names"]
+__all__ = ["Dataset", "Scaling", "Split", "check", "load", "located", "names"]

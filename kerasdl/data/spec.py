@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -243,3 +243,20 @@ def _spell(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(quote(item, safe="/:-_ ;") for item in value)
     return quote(str(value), safe="/:-_ ;,.+")
+
+
+def located(spec: str, folder: Path) -> str:
+    """Spells a specification so that it means the same from every folder.
+
+    Args:
+        spec: The specification.
+        folder: Where its relative paths start.
+
+    Returns:
+        The specification with absolute paths.
+    """
+    parsed = parse(spec)
+    path = None if parsed.path is None else (folder / parsed.path).absolute()
+    named = parsed.parameters.get("folder")
+    places = {} if named is None else {"folder": (folder / named).absolute()}
+    return replace(parsed, path=path, parameters={**parsed.parameters, **places}).text

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from kerasdl.data import Dataset, Split
-from kerasdl.train.backends import current_backend
+from kerasdl.train.backends import current_backend, set_seed
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.order import batches, row_order
 from kerasdl.train.scoring import confusion, test_metrics
@@ -191,7 +191,7 @@ def build(trial: Trial) -> keras.Model:
     Raises:
         TypeError: What was built is no compiled Keras model.
     """
-    keras.utils.set_random_seed(trial.seed)
+    set_seed(trial.seed)
     model = trial.build()
     if not isinstance(model, keras.Model) or not model.compiled:
         raise TypeError(f"the builder gave {type(model).__name__}, not a compiled keras.Model")

@@ -8,11 +8,16 @@ Each file offers the same functions, and only these files import a backend:
 - `epoch_program(step, results)`: one epoch as one program, `(state, x, y, full, rest) -> (state, metrics)`; `full` holds
   the row numbers of each full batch, `rest` those of what is left over, as `kerasdl.train.order.batches` gives them.
 - `compiled(function)`: a function of tensors as one program.
+- `set_seed(seed)`: the backend's own random state.
 - `device()`: what it computes on, in words. `free_memory()`: bytes that are free there.
 """
 
 import importlib
+import random
 from types import ModuleType
+
+import numpy as np
+import psutil
 
 
 def current_backend() -> ModuleType:
@@ -22,8 +27,16 @@ def current_backend() -> ModuleType:
     return importlib.import_module(f"kerasdl.train.backends.{keras.backend.backend()}")
 
 
+def set_seed(seed: int) -> None:
+    """Sets the random states that Keras' layers draw from.
+
+    `keras.utils.set_random_seed` does the same, but imports TensorFlow wherever that is installed.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    current_backend().set_seed(seed)
+
+
 def free_host_memory() -> int:
     """Returns how much of the machine's memory is free, in bytes."""
-    import psutil
-
     return int(psutil.virtual_memory().available)

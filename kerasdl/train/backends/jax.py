@@ -34,6 +34,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function)
 
 
+def set_seed(seed: int) -> None:
+    """JAX keeps no random state."""
+
+
 def device() -> str:
     first = jax.devices()[0]
     return f"{first.platform}: {first.device_kind}"

@@ -60,6 +60,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(function, jit_compile=True, autograph=False)
 
 
+def set_seed(seed: int) -> None:
+    tf.random.set_seed(seed)
+
+
 def device() -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:

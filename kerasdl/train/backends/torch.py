@@ -84,6 +84,10 @@ def _record(function: Callable[..., Any], tensors: list[Any], structure: Any) ->
     return program, output_structures[-1]
 
 
+def set_seed(seed: int) -> None:
+    torch.manual_seed(seed)
+
+
 def device() -> str:
     return f"gpu: {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "cpu"
 

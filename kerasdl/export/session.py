@@ -1,0 +1,139 @@
+"""Opens ONNX files with onnxruntime, asking only for execution providers that can work here.
+
+onnxruntime lists what it was built for, not what runs: a GPU build on a machine without CUDA prints long errors when it
+is asked for CUDA, and then computes on the CPU. So the shared libraries and a device are looked for first.
+"""
+
+import ctypes
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kerasdl.errors import UserError, nearest
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+
+# Fatal errors only: what matters is checked and raised here.
+SILENT = 4
+
+
+def create_session(path: str | Path, providers: Sequence[str] | None = None) -> Any:
+    """Opens an ONNX file.
+
+    Args:
+        path: The file.
+        providers: Execution providers in the order of preference; by default CUDA where it works, then the CPU.
+            TensorRT is taken only where it is named, as it builds an engine for minutes.
+
+    Returns:
+        The `onnxruntime.InferenceSession`; its `get_providers()` holds only what was asked for.
+
+    Raises:
+        UserError: A provider is not known, cannot work here, or was dropped by onnxruntime.
+    """
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if providers is None:
+        wanted = [name for name in (CUDA, CPU) if name in available and missing(name) is None]
+    else:
+        wanted = list(providers)
+        for name in wanted:
+            _check(name, available)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = SILENT
+    onnxruntime.set_default_logger_severity(SILENT)
+    # TensorFloat-32 keeps 10 bits of each factor: enough for speed, too few to compare outputs with Keras'.
+    exact = [(name, {"use_tf32": "0"}) if name == CUDA else name for name in wanted]
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=exact, enable_fallback=0)
+    except Exception:  # every status of onnxruntime has a class of its own
+        if providers is not None or wanted == [CPU]:
+            raise
+        # A device that is there but cannot be used (full, or too old); the caller reads get_providers().
+        session = onnxruntime.InferenceSession(str(path), options, providers=[CPU], enable_fallback=0)
+    used = session.get_providers()
+    dropped = [name for name in wanted if name not in used]
+    if providers is not None and dropped:
+        raise UserError(f"onnxruntime did not start {', '.join(dropped)}; it used {', '.join(used)}")
+    return session
+
+
+def usable_providers() -> list[str]:
+    """Returns the execution providers that onnxruntime was built with and that can work here."""
+    import onnxruntime
+
+    return [name for name in onnxruntime.get_available_providers() if missing(name) is None]
+
+
+def _check(name: str, available: Sequence[str]) -> None:
+    if name not in available:
+        raise UserError(f"{name!r} is not a provider of the installed onnxruntime; {nearest(name, available)}")
+    lacking = missing(name)
+    if lacking is not None:
+        raise UserError(f"{name} cannot work here: {lacking}; choose from {', '.join(usable_providers())}")
+
+
+@functools.cache
+def missing(provider: str) -> str | None:
+    """Says what a provider lacks on this machine.
+
+    Args:
+        provider: The name of an execution provider that onnxruntime was built with.
+
+    Returns:
+        `None` where nothing is lacking, else `"libcudnn.so.9 does not load"` or `"no CUDA device"`.
+    """
+    if provider not in {CUDA, TENSORRT}:
+        return None
+    for name in _libraries(provider):
+        if not _loads(name):
+            return f"{name} does not load"
+    return None if _has_device() else "no CUDA device"
+
+
+def _libraries(provider: str) -> list[str]:
+    """Names the shared libraries that the installed onnxruntime's provider is linked with."""
+    from onnxruntime.capi import build_and_package_info
+
+    cuda = str(getattr(build_and_package_info, "cuda_version", "") or "12").split(".")[0]
+    versions = {"cudart": cuda, "cublasLt": cuda, "cublas": cuda, "curand": "10", "cudnn": "9"}
+    versions["cufft"] = "12" if int(cuda) >= 13 else "11"
+    if sys.platform == "win32":
+        names = [f"{name}64_{version}.dll" for name, version in versions.items() if name != "curand"]
+        return [*names, "nvinfer_10.dll", "nvonnxparser_10.dll"] if provider == TENSORRT else names
+    names = [f"lib{name}.so.{version}" for name, version in versions.items()]
+    return [*names, "libnvinfer.so.10", "libnvonnxparser.so.10"] if provider == TENSORRT else names
+
+
+@functools.cache
+def _loads(name: str) -> bool:
+    """Loads a shared library: from where the system looks, else from NVIDIA's wheels beside onnxruntime.
+
+    It stays loaded, which is how onnxruntime then finds those of the wheels.
+    """
+    import onnxruntime
+
+    wheels = Path(onnxruntime.__file__).parent.parent / "nvidia"
+    for candidate in (name, *map(str, sorted(wheels.glob(f"**/{name}")))):
+        try:
+            ctypes.CDLL(candidate, mode=getattr(ctypes, "RTLD_GLOBAL", 0))
+        except OSError:
+            continue
+        return True
+    return False
+
+
+@functools.cache
+def _has_device() -> bool:
+    """Asks the CUDA driver for its number of devices."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0

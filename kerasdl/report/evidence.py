@@ -1,0 +1,109 @@
+"""What findings, figures and the page all start from."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasdl.report.classes import ClassAccuracy, class_accuracies
+from kerasdl.report.comparisons import Comparison, Reversal, compare, reversals
+from kerasdl.report.scores import Scores, load
+from kerasdl.report.winner import Standing, standing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kerasdl.runs import Run
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run, read and computed once.
+
+    Attributes:
+        run: The run.
+        scores: Its scores.
+    """
+
+    run: "Run"
+    scores: Scores
+
+    @cached_property
+    def table(self) -> "pd.DataFrame":
+        """The ranking."""
+        return self.run.table()
+
+    @cached_property
+    def trials(self) -> "pd.DataFrame":
+        """The trials."""
+        return self.run.trials()
+
+    @cached_property
+    def curves(self) -> "pd.DataFrame":
+        """The epochs."""
+        return self.run.curves()
+
+    @cached_property
+    def winner(self) -> int | None:
+        """The index of the first in the ranking, if it has a completed trial."""
+        if self.table.empty or not self.table.iloc[0]["completed"]:
+            return None
+        return self.scores.configurations.index(int(self.table.iloc[0]["configuration"]))
+
+    @cached_property
+    def standing(self) -> Standing | None:
+        """The winner against the others."""
+        return None if self.winner is None else standing(self.scores, self.winner)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """The levels of each setting against one another."""
+        return compare(self.scores, adaptive=_adaptive(self.run.study))
+
+    @cached_property
+    def reversals(self) -> list[Reversal]:
+        """The settings whose effect surely changes its sign with another."""
+        return reversals(self.scores)
+
+    @cached_property
+    def confusion(self) -> np.ndarray | None:
+        """The winner's confusion matrix, if its test rows were counted."""
+        if self.winner is None or not self.run.data.get("classes"):
+            return None
+        matrix = self.run.confusion(self.scores.configurations[self.winner])
+        return matrix if matrix.any() else None
+
+    @cached_property
+    def winner_repeats(self) -> int:
+        """How many completed trials the winner has."""
+        return 0 if self.winner is None else int(np.isfinite(self.scores.values[self.winner]).sum())
+
+    @cached_property
+    def class_accuracies(self) -> list[ClassAccuracy]:
+        """The winner's accuracy on each class."""
+        if self.confusion is None:
+            return []
+        return class_accuracies(self.confusion, [str(name) for name in self.run.data["classes"]], self.winner_repeats)
+
+
+def gather(run: "Run") -> Evidence:
+    """Reads the scores of a run; the rest is read when it is first asked for.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Its evidence.
+
+    Raises:
+        UserError: The run was stopped before it wrote down what it looks for.
+    """
+    return Evidence(run, load(run))
+
+
+def _adaptive(study: dict[str, Any]) -> bool:
+    """Tells whether the study's search chooses configurations by earlier scores."""
+    named = [study.get(name) for name in ("search", "tuner", "oracle")]
+    words = [str(word.get("tuner", word.get("name", ""))) if isinstance(word, dict) else str(word) for word in named]
+    return any(kind in word.lower() for word in words for kind in ("bayes", "hyperband"))

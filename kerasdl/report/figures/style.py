@@ -1,0 +1,196 @@
+"""How all figures look, and what carries one to the page."""
+
+import io
+import math
+import unicodedata
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from kerasdl.report.words import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# M. Okabe and K. Ito, Color Universal Design, 2008.
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+GREY = "#6b7280"
+PALE = "#c9ced6"
+
+_PARAMETERS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#4b5563",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.7,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "legend.fontsize": 8.0,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.06,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "kerasdl",
+    # A dollar sign in a class name is a dollar sign.
+    "text.parse_math": False,
+    "axes.formatter.use_mathtext": False,
+    "axes.unicode_minus": True,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure with its words.
+
+    Attributes:
+        name: The stem of its file name.
+        title: What it is about.
+        alt: What it shows, for those who cannot see it.
+        caption: How to read it.
+        figure: The figure.
+    """
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    figure: "Figure"
+
+    @property
+    def width(self) -> int:
+        """Its width on the page, in CSS pixels."""
+        return round(self.figure.get_figwidth() * 96)
+
+    @property
+    def height(self) -> int:
+        """Its height on the page, in CSS pixels."""
+        return round(self.figure.get_figheight() * 96)
+
+    def settle(self) -> None:
+        """Lays the figure out once; drawing it afterwards is faster, and all formats agree."""
+        with styled():
+            self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
+    def svg(self) -> bytes:
+        """Returns it as SVG, the same bytes for the same figure."""
+        buffer = io.BytesIO()
+        with styled():
+            self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        return buffer.getvalue()
+
+    def png(self) -> bytes:
+        """Returns it as PNG, 150 dots an inch."""
+        buffer = io.BytesIO()
+        with styled():
+            self.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+        return buffer.getvalue()
+
+
+def styled() -> AbstractContextManager[None]:
+    """Returns the context in which figures are made and saved; matplotlib's own settings are put back after it."""
+    import matplotlib
+
+    context: AbstractContextManager[None] = matplotlib.rc_context(_PARAMETERS)
+    return context
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Makes an empty figure, in inches, that draws with Agg."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    from matplotlib import font_manager
+
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
+
+
+def label(text: str, length: int = 60) -> str:
+    """Returns text that the figures' font can show, on one line, cut to a length.
+
+    Args:
+        text: Any text.
+        length: The most characters to keep.
+
+    Returns:
+        The text; characters that the font lacks are replaced by a box.
+    """
+    shown = "".join(
+        " "
+        if unicodedata.category(character).startswith(("C", "Z"))
+        else character
+        if ord(character) in _glyphs()
+        else "□"
+        for character in text
+    )
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= length else shown[: length - 1].rstrip() + "…"
+
+
+def wrapped(text: str, width: int, lines: int = 3) -> str:
+    """Returns a label broken into at most so many lines of about `width` characters."""
+    import textwrap
+
+    return "\n".join(textwrap.wrap(label(text, width * lines), width, max_lines=lines, placeholder="…"))
+
+
+def is_log_spaced(values: Sequence[float]) -> bool:
+    """Tells whether positive values are spread over factors rather than steps: a log axis shows them better."""
+    ordered = sorted(set(values))
+    if len(ordered) < 3 or ordered[0] <= 0:
+        return len(ordered) == 2 and ordered[0] > 0 and ordered[1] / ordered[0] >= 20
+    ratio = ordered[-1] / ordered[0]
+    middle = ordered[len(ordered) // 2]
+    # Half of the values below the geometric mean's neighbourhood: closer to even in logarithms than in numbers.
+    linear = abs((middle - ordered[0]) / (ordered[-1] - ordered[0]) - 0.5)
+    logarithmic = abs(math.log(middle / ordered[0]) / math.log(ratio) - 0.5)
+    return ratio >= 8 and logarithmic < linear
+
+
+def number_ticks(axis: Any, values: Sequence[float]) -> None:
+    """Puts plain numbers on an axis at the given values only."""
+    axis.set_ticks(list(values))
+    axis.set_ticklabels([number(value) for value in values])
+    axis.set_minor_locator(_no_ticks())
+
+
+def _no_ticks() -> Any:
+    from matplotlib.ticker import NullLocator
+
+    return NullLocator()
+
+
+def strip_grid(axes: "Axes") -> None:
+    """Takes the grid and the frame away, for pictures made of cells."""
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0)

@@ -1,0 +1,111 @@
+"""Trains one trial by Keras' own `fit`."""
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasdl.data import Dataset, Split
+from kerasdl.train.order import batches, row_order
+from kerasdl.train.pack import Member, build, predict
+from kerasdl.train.scoring import confusion, test_metrics
+from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
+
+
+class OrderedBatches(keras.utils.PyDataset):
+    """The training rows in the order that packs take them too.
+
+    Args:
+        split: The rows.
+        seed: The trial's seed.
+        batch_size: Rows in a batch.
+    """
+
+    def __init__(self, split: Split, seed: int, batch_size: int) -> None:
+        super().__init__()
+        self._split, self._seed, self._batch_size = split, seed, batch_size
+        self._epoch = 0
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = self._batches[index]
+        return self._split.x[rows], self._split.y[rows]
+
+    def on_epoch_end(self) -> None:
+        """Settles the order of the next epoch."""
+        self._epoch += 1
+        full, rest = batches(row_order(len(self._split), self._seed, self._epoch), self._batch_size)
+        self._batches = [*full, rest] if len(rest) else list(full)
+
+
+class _Follow(keras.callbacks.Callback):
+    """Tells the recorder of each epoch, and ends training where a trial's rule says so."""
+
+    def __init__(self, member: Member, recorder: Recorder, finish: Any) -> None:
+        super().__init__()
+        self._member, self._recorder, self._finish = member, recorder, finish
+        self.progress = Progress(member.longest.early_stopping)
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        own = {name: float(value) for name, value in (logs or {}).items()}
+        seconds = time.perf_counter() - self._started
+        self.seconds += seconds
+        running = [trial for trial in self._member.trials if trial.epochs > epoch]
+        stop = self.progress.update(epoch + 1, own, self.model.get_weights)
+        self._recorder.epoch(epoch + 1, {trial.number: own for trial in running}, seconds)
+        for trial in running:
+            if stop or trial.epochs == epoch + 1:
+                self._finish(trial, self, own)
+        self.model.stop_training = stop
+
+
+def train_alone(member: Member, dataset: Dataset, recorder: Recorder) -> None:
+    """Trains the trials of one member by `fit`, with the batches a pack would take.
+
+    Args:
+        member: The trials; the longest is trained, the others end on its way.
+        dataset: What to learn from.
+        recorder: Who is told of each epoch and each end.
+    """
+    longest = member.longest
+    model = build(longest)
+    validation = dataset.validation
+
+    def finish(trial: Trial, follow: _Follow, logs: Logs) -> None:
+        recorder.finished(trial, _outcome(model, dataset, follow, logs))
+
+    follow = _Follow(member, recorder, finish)
+    model.fit(
+        OrderedBatches(dataset.train, longest.seed, longest.batch_size),
+        epochs=longest.epochs,
+        validation_data=(validation.x, validation.y) if len(validation) else None,
+        shuffle=False,
+        verbose=0,
+        callbacks=[follow],
+    )
+
+
+def _outcome(model: keras.Model, dataset: Dataset, follow: _Follow, logs: Logs) -> Outcome:
+    parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+    logs, weights = follow.progress.ending(logs, model.get_weights)
+    parts: dict[str, Any] = {"logs": logs, "parameters": parameters, "seconds": follow.seconds}
+    if follow.progress.diverged:
+        return Outcome("diverged", **parts, message=follow.progress.diverged)
+    test = dataset.test
+    if not len(test):
+        return Outcome("completed", **parts, weights=weights)
+    now = model.get_weights()
+    model.set_weights(weights)
+    predictions = predict(model, test.x)
+    metrics = test_metrics(model, test.x, test.y, predictions)
+    model.set_weights(now)
+    return Outcome("completed", **parts, weights=weights, test=metrics, confusion=confusion(test.y, predictions))

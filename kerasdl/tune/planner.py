@@ -1,0 +1,214 @@
+"""Decides which trials run as one program."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasdl.data import Dataset
+from kerasdl.train import Trial
+from kerasdl.train.backends import current_backend
+from kerasdl.train.pack import SCORING_BYTES, Member, build
+
+_CONVOLUTION = "conv"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Members that run as one program.
+
+    Attributes:
+        members: What is trained side by side.
+        how: A sentence on how they run, and why.
+        fused: Whether the program is kerasdl's; else Keras' `fit` trains them one after another.
+    """
+
+    members: tuple[Member, ...]
+    how: str
+    fused: bool = True
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials of all members."""
+        return [trial for member in self.members for trial in member.trials]
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What a configuration builds, to be compared.
+
+    Attributes:
+        architecture: Layers, optimizer, loss and metrics as one text, without the numbers that can be stacked.
+        numbers: Those numbers.
+        obstacle: Why it cannot run as part of a program of kerasdl's, if so.
+        separate: Why it should not share a program with others, if so.
+        member_bytes: An estimate of the memory that one member needs.
+    """
+
+    architecture: str
+    numbers: tuple[tuple[str, float], ...]
+    obstacle: str | None
+    separate: str | None
+    member_bytes: int
+
+
+def plan(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint], memory: int | None = None) -> list[Pack]:
+    """Forms packs.
+
+    Trials share a pack when they build the same architecture with the same optimizer, loss, metrics and batch size and
+    differ in seed and learning rate alone (horizontal fusion, as in HFTA, Wang et al., MLSys 2021). Trials that differ in
+    the number of epochs alone share their epochs.
+
+    Args:
+        trials: What is to be trained.
+        blueprints: What each configuration builds, by its number.
+        memory: Bytes that a pack may use; half of what is free where absent.
+
+    Returns:
+        Packs that hold each trial once.
+    """
+    budget = memory or current_backend().free_memory() // 2
+    groups: dict[Any, list[Member]] = {}
+    for member in _members(trials, blueprints):
+        built = blueprints[member.longest.configuration]
+        key: Any = (built.architecture, member.longest.batch_size)
+        if built.obstacle or built.separate:
+            key = (key, member.longest.number)
+        groups.setdefault(key, []).append(member)
+    packs = []
+    for members in groups.values():
+        built = blueprints[members[0].longest.configuration]
+        size = max(1, int(budget // built.member_bytes))
+        count = -(-len(members) // size)
+        packs += [_pack(tuple(part), built) for part in _even_parts(members, count)]
+    return packs
+
+
+def _even_parts(members: list[Member], count: int) -> list[list[Member]]:
+    ends = np.linspace(0, len(members), count + 1).astype(int)
+    return [members[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def _members(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint]) -> list[Member]:
+    alike: dict[Any, list[Trial]] = {}
+    for trial in trials:
+        built = blueprints[trial.configuration]
+        key = (built.architecture, built.numbers, trial.seed, trial.batch_size, trial.early_stopping)
+        alike.setdefault(key, []).append(trial)
+    return [Member(tuple(sorted(group, key=lambda trial: trial.epochs))) for group in alike.values()]
+
+
+def _pack(members: tuple[Member, ...], built: Blueprint) -> Pack:
+    backend = keras.backend.backend()
+    if built.obstacle:
+        return Pack(members, f"alone, by Keras' fit on {backend}: {built.obstacle}", fused=False)
+    shared = max(len(member.trials) for member in members)
+    stages = f"; up to {shared} trials share their epochs" if shared > 1 else ""
+    if len(members) == 1:
+        why = built.separate or "no other trial builds the same program"
+        return Pack(members, f"alone, as one program on {backend}: {why}{stages}")
+    return Pack(members, f"pack of {len(members)} on {backend}{stages}")
+
+
+def blueprint(trial: Trial, dataset: Dataset) -> Blueprint:
+    """Builds a trial's model and tells what it is made of.
+
+    Args:
+        trial: The trial; its builder may raise whatever it likes.
+        dataset: What it learns from.
+    """
+    model = build(trial)
+    obstacle = _obstacle(model)
+    architecture = f"configuration {trial.configuration}"
+    numbers: dict[str, float] = {}
+    if obstacle is None:
+        try:
+            architecture, numbers = _describe(model)
+        except (NotImplementedError, TypeError, ValueError):
+            # A model that cannot say what it is made of is like its own repeats alone.
+            numbers = {"epochs": float(trial.epochs)}
+    return Blueprint(
+        architecture, tuple(sorted(numbers.items())), obstacle, _separate(model), _member_bytes(model, trial, dataset)
+    )
+
+
+def _obstacle(model: keras.Model) -> str | None:
+    kind = type(model)
+    for name in ("fit", "train_step", "test_step"):
+        if getattr(kind, name) is not getattr(keras.Model, name):
+            return f"{kind.__name__} has a {name} of its own"
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        return "the loss is scaled for mixed precision"
+    if not model.built:
+        return f"{kind.__name__} is built by its first batch; give it an Input or build it in the builder"
+    return None
+
+
+def _separate(model: keras.Model) -> str | None:
+    convolutions = [layer for layer in model._flatten_layers() if _CONVOLUTION in type(layer).__name__.lower()]
+    if convolutions and current_backend().device().startswith("cpu"):
+        return "convolutions of several members are slower together than one after another on a CPU"
+    return None
+
+
+def _describe(model: keras.Model) -> tuple[str, dict[str, float]]:
+    compiled = model.get_compile_config()
+    optimizer = compiled["optimizer"]["config"]
+    optimizer.pop("name", None)
+    numbers = {}
+    if isinstance(optimizer.get("learning_rate"), int | float):
+        numbers["learning_rate"] = float(optimizer.pop("learning_rate"))
+    parts = {
+        "class": f"{type(model).__module__}.{type(model).__qualname__}",
+        "model": _without_names(model.get_config()),
+        "compile": compiled,
+        "shapes": [list(variable.shape) for variable in model.variables],
+        "trainable": [variable.trainable for variable in model.variables],
+    }
+    return json.dumps(parts, sort_keys=True, default=_as_text), numbers
+
+
+def _as_text(value: Any) -> str:
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    return repr(value)
+
+
+def _without_names(config: dict[str, Any]) -> Any:
+    """Replaces the names that Keras counts up from model to model by numbers of their own."""
+    names: dict[str, str] = {}
+
+    def collect(value: Any) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get("name"), str):
+                names.setdefault(value["name"], f"#{len(names)}")
+            for one in value.values():
+                collect(one)
+        elif isinstance(value, list | tuple):
+            for one in value:
+                collect(one)
+
+    def replace(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: replace(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [replace(one) for one in value]
+        return names.get(value, value) if isinstance(value, str) else value
+
+    collect(config)
+    return replace(config)
+
+
+def _member_bytes(model: keras.Model, trial: Trial, dataset: Dataset) -> int:
+    """Estimates one member's memory: weights with gradient and optimizer slots, and activations forth and back."""
+    weights = sum(int(np.prod(variable.shape)) for variable in model.variables)
+    activations = 0
+    for layer in model._flatten_layers(include_self=False):
+        shape = getattr(getattr(layer, "output", None), "shape", None) if layer._inbound_nodes else None
+        activations += int(np.prod([side or 1 for side in shape[1:]])) if shape else 0
+    row = int(np.prod(dataset.input_shape))
+    scoring = min(SCORING_BYTES, 4 * max(activations, 1) * len(dataset.validation))
+    return 4 * (6 * weights + 3 * (activations + row) * trial.batch_size) + scoring

@@ -1,0 +1,343 @@
+"""Runs a study: asks for configurations, trains them, writes what happens, ends with a report and a model."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+
+from kerasdl.data import Dataset
+from kerasdl.errors import UserError, nearest
+from kerasdl.models import builders
+from kerasdl.runs import Run, RunWriter, TrialResult
+from kerasdl.runs.writer import load_weights
+from kerasdl.train import EarlyStopping, Outcome, Trial
+from kerasdl.train.alone import train_alone
+from kerasdl.train.pack import PackTrainer, build
+from kerasdl.train.trial import Logs, first_line
+from kerasdl.tune.compiling import compiled_model
+from kerasdl.tune.environment import describe
+from kerasdl.tune.planner import Blueprint, Pack, blueprint, plan
+from kerasdl.tune.progress import Progress
+from kerasdl.tune.proposals import Proposals
+from kerasdl.tune.study import Study
+
+
+def run_study(study: Study, directory: Path, *, progress: bool, fresh: bool, export: bool) -> Run:
+    """Runs a study on the backend that Keras runs on; see `Study.run`."""
+    with Progress(study, enabled=progress) as shown:
+        shown.say("loading data")
+        dataset = study.load_data()
+        identity = {"backend": keras.backend.backend(), "data": dataset.fingerprint}
+        with RunWriter(directory, study.frozen(identity), fresh=fresh) as writer:
+            if writer.moved is not None:
+                shown.note(f"the run that was there is now in {writer.moved}")
+            search = Search(study, dataset, writer, shown)
+            search.run()
+            search.conclude(export=export)
+    return Run.open(directory)
+
+
+class Search:
+    """One sitting of a run.
+
+    Args:
+        study: What to answer.
+        dataset: What to learn from.
+        writer: Who writes the run.
+        progress: Who shows how far it is.
+    """
+
+    def __init__(self, study: Study, dataset: Dataset, writer: RunWriter, progress: Progress) -> None:
+        self._study = study
+        self._dataset = dataset
+        self._writer = writer
+        self._progress = progress
+        self._function = study.builder.load()
+        self._proposals = Proposals(study, self._declare if study.builder.takes_hp else None)
+        self._read = Run.open(writer.directory)
+        self._before = self._read.seconds
+        self._started = time.perf_counter()
+
+    def run(self) -> None:
+        """Tries every configuration that the oracle proposes, going on where an earlier sitting stopped."""
+        self._record_facts()
+        if self._read.finished:
+            return
+        self._writer.record_event("start", f"on {self._read.environment['device']} with {keras.backend.backend()}")
+        recorded = self._read.rounds()
+        number = 0
+        while True:
+            proposed = self._proposals.ask()
+            if not proposed:
+                break
+            settings = {key: self._study.settings(varied) for key, varied in proposed.items()}
+            if number in recorded:
+                self._check_same_round(number, settings)
+            else:
+                self._writer.add_configurations(number, settings)
+            if number == 0:
+                self._check_objective(next(iter(settings.values())))
+            self._train_round(settings)
+            self._proposals.tell(self._scores(settings))
+            number += 1
+        if number == 0:
+            raise UserError("space: the search found no configuration to try; widen the space or its conditions")
+
+    def _declare(self, hyperparameters: keras_tuner.HyperParameters) -> None:
+        builders.call(self._function, {}, self._available(hyperparameters))
+
+    def _available(self, hyperparameters: keras_tuner.HyperParameters | None = None) -> dict[str, Any]:
+        available: dict[str, Any] = {
+            "input_shape": self._dataset.input_shape,
+            "classes": len(self._dataset.classes),
+        }
+        return available if hyperparameters is None else {**available, "hp": hyperparameters}
+
+    def _record_facts(self) -> None:
+        writer, goal = self._writer, self._study.goal
+        writer.record_fact("objective", {"name": goal.name, "direction": goal.direction})
+        writer.record_fact("data", self._dataset.facts())
+        writer.record_fact("environment", describe())
+        if len(self._dataset.test):
+            writer.record_array("sample", self._dataset.scaling.invert(self._dataset.test.x[:64]))
+
+    def _check_same_round(self, number: int, settings: Mapping[int, Mapping[str, Any]]) -> None:
+        held = self._read.configurations()
+        for key, values in settings.items():
+            if held.get(key) != dict(values):
+                raise UserError(
+                    f"{self._writer.directory}: round {number} of the search holds other configurations than the oracle "
+                    f"proposes now (another version of KerasTuner?); choose another directory with --out, or --fresh"
+                )
+
+    def _check_objective(self, settings: Mapping[str, Any]) -> None:
+        trial = self._trial(0, 0, self._study.seed, settings)
+        try:
+            model = build(trial)
+        except Exception:  # noqa: BLE001 - it fails again as a trial, where it is recorded
+            return
+        names = _metric_names(model, self._dataset)
+        for key, name in (("objective", self._study.goal.name), ("early_stopping.monitor", self._monitored())):
+            if name is not None and name not in names:
+                raise UserError(f"{key}: {name!r} is not computed; {nearest(name, names)}")
+
+    def _monitored(self) -> str | None:
+        return self._study.early_stopping.monitor if self._study.early_stopping else None
+
+    def _trial(self, number: int, configuration: int, seed: int, settings: Mapping[str, Any]) -> Trial:
+        study = self._study
+        stopping = study.early_stopping and EarlyStopping(**study.early_stopping.model_dump())
+        return Trial(number, configuration, seed, self._builder(settings), settings["epochs"], settings["batch_size"], stopping)
+
+    def _builder(self, settings: Mapping[str, Any]) -> Callable[[], keras.Model]:
+        return lambda: compiled_model(self._study, self._function, settings, self._available())
+
+    def _train_round(self, settings: Mapping[int, Mapping[str, Any]]) -> None:
+        repeats = self._study.repeats
+        done = set(self._ended())
+        trials = [
+            self._trial(configuration * repeats + repeat, configuration, self._study.seed + repeat, values)
+            for configuration, values in settings.items()
+            for repeat in range(repeats)
+        ]
+        self._progress.round(trials, done, self._planned(len(settings)))
+        todo = [trial for trial in trials if trial.number not in done]
+        for pack in self._planned_packs(todo):
+            self._train(pack)
+            self._keep_weights()
+            self._record_seconds()
+
+    def _planned(self, configurations: int) -> int | None:
+        planned = self._proposals.planned if self._proposals.adaptive else configurations
+        trials = None if planned is None else planned * self._study.repeats
+        self._writer.record_fact("planned", {"trials": trials})
+        return trials
+
+    def _ended(self) -> list[int]:
+        trials = self._read.trials()
+        return [int(number) for number in trials.loc[trials["status"] != "running", "trial"]] if len(trials) else []
+
+    def _planned_packs(self, trials: Sequence[Trial]) -> list[Pack]:
+        self._progress.say("planning")
+        blueprints: dict[int, Blueprint] = {}
+        errors: dict[int, str] = {}
+        for trial in trials:
+            number = trial.configuration
+            if number in blueprints or number in errors:
+                continue
+            try:
+                blueprints[number] = blueprint(trial, self._dataset)
+            except UserError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a user's builder raises is a result of the trial
+                errors[number] = first_line(error)
+        for trial in trials:
+            if trial.configuration in errors:
+                self._fail([trial], errors[trial.configuration], "not trained: its model could not be built")
+        return plan([trial for trial in trials if trial.configuration in blueprints], blueprints)
+
+    def _train(self, pack: Pack) -> None:
+        recorder = RunRecorder(self._writer, self._study.goal.name, self._progress)
+        if pack.fused:
+            recorder.started(pack.trials, pack.how)
+            error = _error_in(lambda: PackTrainer([*pack.members], self._dataset, recorder).run())
+            if error is None:
+                return
+            how = f"alone, by Keras' fit on {keras.backend.backend()}: as one program it failed with {error}"
+        else:
+            how = pack.how
+        for member in pack.members:
+            left = [trial for trial in member.trials if trial.number not in recorder.ended]
+            if not left:
+                continue
+            recorder.started(left, how)
+            error = _error_in(lambda left=left, member=member: train_alone(type(member)(tuple(left)), self._dataset, recorder))
+            if error is not None:
+                self._fail([trial for trial in left if trial.number not in recorder.ended], error, how)
+
+    def _fail(self, trials: Sequence[Trial], error: str, how: str) -> None:
+        self._writer.start_trials([(trial.number, trial.configuration, trial.seed, how) for trial in trials])
+        for trial in trials:
+            self._writer.finish_trial(trial.number, TrialResult("failed", message=error))
+            self._progress.ended(trial.number, "failed", None)
+
+    def _scores(self, settings: Mapping[int, Any]) -> dict[int, float | None]:
+        table = self._read.table().set_index("configuration")
+        means = {number: float(table.loc[number, "mean"]) for number in settings}
+        return {number: mean if math.isfinite(mean) else None for number, mean in means.items()}
+
+    def _record_seconds(self) -> None:
+        seconds = self._before + time.perf_counter() - self._started
+        self._writer.record_fact("seconds", {"search": seconds})
+
+    def _keep_weights(self) -> None:
+        """Keeps the weights of what may still win: configurations with repeats to come, and the best so far."""
+        table = self._read.table()
+        whole = table[table["completed"] + table["diverged"] + table["failed"] >= self._study.repeats]
+        beaten = set(whole["configuration"].iloc[1:]) if len(whole) else set()
+        trials = self._read.trials()
+        kept = trials[(trials["status"] == "completed") & ~trials["configuration"].isin(beaten)]
+        best = self._read.best
+        if best is not None and best.configuration not in beaten and best.configuration in set(whole["configuration"]):
+            kept = kept[(kept["configuration"] != best.configuration) | (kept["trial"] == best.trial)]
+        self._writer.keep_weights([int(number) for number in kept["trial"]])
+
+    def conclude(self, *, export: bool) -> None:
+        """Saves the winner, exports it, and writes summary and report."""
+        from kerasdl.runs.summary import write_summary
+
+        best = self._read.best
+        if best is None:
+            self._refuse_empty()
+        else:
+            if not best.path.is_file() or not self._read.finished:
+                self._save_best(best.trial, best.settings)
+            if export:
+                self._export()
+        self._record_finish()
+        self._progress.say("writing the report")
+        write_summary(self._read)
+        self._read.report()
+
+    def _record_finish(self) -> None:
+        if not self._read.finished:
+            self._record_seconds()
+            self._writer.record_fact("finished", {"trials": len(self._ended())})
+            self._writer.record_event("end", "the search came to its end")
+
+    def _refuse_empty(self) -> None:
+        trials = self._read.trials()
+        failed = trials[trials["status"] == "failed"]
+        if len(failed) == len(trials):
+            raise UserError(f"every trial failed; the first with {failed['message'].iloc[0]}")
+        self._writer.record_event("no winner", "no trial completed: all diverged or failed")
+
+    def _save_best(self, trial: int, settings: Mapping[str, Any]) -> None:
+        self._progress.say("saving the winner")
+        model = compiled_model(self._study, self._function, settings, self._available())
+        model.set_weights(load_weights(self._writer.directory, trial))
+        path = self._writer.directory / "best.keras"
+        partial = path.with_name(".best.partial.keras")
+        model.save(partial)
+        partial.replace(path)
+        self._writer.keep_weights([])
+
+    def _export(self) -> None:
+        from kerasdl.export import export_run
+
+        path = self._writer.directory / "best.onnx"
+        if path.is_file() and self._read._fact("export"):
+            return
+        self._progress.say("exporting the winner")
+        try:
+            result = export_run(self._writer.directory)
+        except UserError as error:
+            self._writer.record_event("export", f"not exported: {error}")
+            self._progress.note(f"not exported: {error}")
+            return
+        self._writer.record_fact("export", result.as_dict())
+
+
+class RunRecorder:
+    """Writes what trials tell while they train into the run, and shows it.
+
+    Args:
+        writer: Who writes the run.
+        objective: The metric that is a trial's score.
+        progress: Who shows how far it is.
+    """
+
+    def __init__(self, writer: RunWriter, objective: str, progress: Progress) -> None:
+        self._writer = writer
+        self._objective = objective
+        self._progress = progress
+        self.ended: set[int] = set()
+
+    def started(self, trials: Sequence[Trial], how: str) -> None:
+        """Marks trials as running."""
+        self._writer.start_trials([(trial.number, trial.configuration, trial.seed, how) for trial in trials])
+
+    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
+        """Writes an epoch of trials that run together."""
+        self._writer.record_epoch(epoch, logs, seconds)
+        self._progress.epoch(list(logs))
+
+    def finished(self, trial: Trial, outcome: Outcome) -> None:
+        """Writes a trial's end."""
+        score = outcome.logs.get(self._objective)
+        self._writer.finish_trial(
+            trial.number,
+            TrialResult(
+                outcome.status,
+                score=score if outcome.status == "completed" else None,
+                test=outcome.test,
+                parameters=outcome.parameters,
+                seconds=outcome.seconds,
+                message=outcome.message,
+                confusion=outcome.confusion,
+                weights=outcome.weights,
+            ),
+        )
+        self.ended.add(trial.number)
+        self._progress.ended(trial.number, outcome.status, score)
+
+
+def _error_in(action: Callable[[], Any]) -> str | None:
+    """Runs an action; returns its error as a line, unless it is the user's to mend or the whole run's."""
+    try:
+        action()
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a user's model raises is a result of the trial
+        return first_line(error)
+    return None
+
+
+def _metric_names(model: keras.Model, dataset: Dataset) -> list[str]:
+    x, y = dataset.train.x[:2], dataset.train.y[:2]
+    names = ["loss", *model.compute_metrics(x, keras.ops.convert_to_tensor(y), model(x), None)]
+    return [*dict.fromkeys(names), *(f"val_{name}" for name in dict.fromkeys(names) if len(dataset.validation))]

@@ -1,0 +1,86 @@
+"""Which settings there are, to whom each belongs, and which values can be."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kerasdl.errors import nearest
+from kerasdl.models import Builder
+
+# The arguments of Keras' optimizers that a study may set. They are written down, not looked up, because a study is
+# checked before Keras is imported; a test holds the list against Keras.
+_EVERY_OPTIMIZER = ("learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum")
+OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "sgd": ("momentum", "nesterov"),
+    "adam": ("beta_1", "beta_2", "epsilon", "amsgrad"),
+    "adamw": ("beta_1", "beta_2", "epsilon", "amsgrad"),
+    "rmsprop": ("rho", "momentum", "epsilon", "centered"),
+    "adagrad": ("initial_accumulator_value", "epsilon"),
+    "adadelta": ("rho", "epsilon"),
+    "adamax": ("beta_1", "beta_2", "epsilon"),
+    "nadam": ("beta_1", "beta_2", "epsilon"),
+    "lion": ("beta_1", "beta_2"),
+}
+OPTIMIZERS = {name: (*_EVERY_OPTIMIZER, *own) for name, own in OPTIMIZERS.items()}
+
+TRAINING = ("epochs", "batch_size", "optimizer")
+
+_POSITIVE = ("learning_rate", "epsilon", "clipnorm", "clipvalue", "global_clipnorm")
+_SHARE = ("momentum", "rho", "beta_1", "beta_2", "ema_momentum")
+_SWITCH = ("nesterov", "amsgrad", "centered", "use_ema")
+
+
+def known(builder: Builder, optimizers: Iterable[str]) -> set[str]:
+    """Returns the names of the settings of a model, of the optimizers in play and of training."""
+    return {*TRAINING, *builder.settings, *(name for optimizer in optimizers for name in OPTIMIZERS[optimizer])}
+
+
+def owner_hint(name: str, builder: Builder, optimizers: Iterable[str]) -> str:
+    """Says what to do about a setting that nobody knows."""
+    elsewhere = [optimizer for optimizer, own in OPTIMIZERS.items() if name in own]
+    if elsewhere:
+        return f"it is a setting of {', '.join(elsewhere)}, not of {', '.join(optimizers)}"
+    return nearest(name, known(builder, optimizers))
+
+
+def check_value(name: str, value: Any, builder: Builder) -> Any:
+    """Checks one value of one setting.
+
+    Returns:
+        The value, as its owner takes it (a whole number becomes a float where one is meant).
+
+    Raises:
+        ValueError: It cannot be; the message says what could.
+    """
+    if name in builder.settings:
+        return builder.check(name, value)
+    if name == "optimizer":
+        if not isinstance(value, str) or value not in OPTIMIZERS:
+            raise ValueError(f"{value!r} is not an optimizer; {nearest(str(value), OPTIMIZERS)}")
+        return value
+    if name in ("epochs", "batch_size"):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{value!r} is not a whole number of at least 1")
+        return value
+    if name in _SWITCH:
+        if not isinstance(value, bool):
+            raise ValueError(f"{value!r} is neither true nor false")
+        return value
+    return _number(name, value)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
+    if name in _POSITIVE and value <= 0:
+        raise ValueError(f"{value!r} is not above 0")
+    if name in _SHARE and not 0 <= value < 1:
+        raise ValueError(f"{value!r} is not between 0 and 1 (1 excluded)")
+    if value < 0:
+        raise ValueError(f"{value!r} is below 0")
+    return float(value)
+
+
+def optimizer_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Picks the settings of the optimizer out of all of a configuration's."""
+    return {name: settings[name] for name in OPTIMIZERS[settings["optimizer"]] if settings.get(name) is not None}

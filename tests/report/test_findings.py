@@ -1,0 +1,245 @@
+import itertools
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kerasdl.report import Finding, find
+from kerasdl.report.answer import answer
+from kerasdl.report.evidence import gather
+from kerasdl.runs import Run
+
+MakeRun = Callable[..., Run]
+Settings = dict[str, Any]
+
+
+def grid(**space: Sequence[Any]) -> list[dict[str, Any]]:
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+
+
+def of_kind(run: Run, kind: str) -> list[Finding]:
+    return [finding for finding in find(run) if finding.kind == kind]
+
+
+def sure_pairs(run: Run) -> dict[str, list[Finding]]:
+    found: dict[str, list[Finding]] = {}
+    for finding in of_kind(run, "setting"):
+        if finding.sure:
+            found.setdefault(finding.numbers["setting"], []).append(finding)
+    return found
+
+
+def planted(settings: Settings, seed: int, random: np.random.Generator) -> float:
+    shared = [0.0, 0.05, -0.04][seed % 3]
+    return 0.7 + 0.05 * (settings["width"] == 64) + shared + float(random.normal(0, 0.004))
+
+
+def test_a_planted_effect_is_found_although_seeds_differ_more(make_run: MakeRun) -> None:
+    run = make_run(grid(depth=[1, 2, 3], width=[16, 64], batch_norm=[False, True]), planted)
+    found = sure_pairs(run)
+    assert set(found) == {"width"}
+    (finding,) = found["width"]
+    assert finding.sentence.startswith("Width 64 is better than 16: +")
+    assert "points of validation accuracy" in finding.sentence
+    assert finding.numbers["low"] < 0.05 < finding.numbers["high"]
+    assert (finding.numbers["cells"], finding.numbers["units"]) == (6, 3)
+
+
+def test_the_seed_is_the_unit_not_the_pair(make_run: MakeRun) -> None:
+    def by_seed(settings: Settings, seed: int, random: np.random.Generator) -> float:
+        return 0.7 + [0.02, -0.015, 0.025][seed] * (settings["a"] == 1) + float(random.normal(0, 1e-4))
+
+    run = make_run(grid(a=[0, 1], b=list("pqrstuvw")), by_seed)
+    (finding,) = [finding for finding in of_kind(run, "setting") if finding.numbers["setting"] == "a"]
+    assert not finding.sure
+
+
+def test_less_is_better_where_the_objective_is_a_loss(make_run: MakeRun) -> None:
+    def loss(settings: Settings, seed: int, random: np.random.Generator) -> float:
+        return 0.5 + 0.1 * (settings["optimizer"] == "sgd") + float(random.normal(0, 0.003))
+
+    run = make_run(
+        grid(optimizer=["sgd", "adam"], width=[4, 8]), loss, objective="val_loss", direction="min", repeats=4
+    )
+    (finding,) = sure_pairs(run)["optimizer"]
+    assert finding.sentence.startswith("Optimizer adam is better than sgd: \u2212")
+    assert "points" not in finding.sentence
+    assert answer(gather(run))[0].startswith("Optimizer adam")
+
+
+def test_without_effects_hardly_anything_is_sure(make_run: MakeRun) -> None:
+    run = make_run(grid(depth=[1, 2, 3], width=[16, 64], batch_norm=[False, True]), epochs=2)
+    random, runs = np.random.default_rng(11), 200
+    trials = len(run.trials())
+    counts: Counter[str] = Counter()
+    for _ in range(runs):
+        seeds = np.tile(random.normal(0, 0.02, 3), trials // 3)
+        scores = 0.8 + seeds + random.normal(0, 0.01, trials)
+        set_scores(run.path, scores)
+        with Run.open(run.path) as again:
+            kinds = {finding.kind for finding in find(again) if finding.sure}
+        counts.update({"settings": bool(kinds & {"setting", "trend", "interaction"})})
+        counts.update({"winner": bool(kinds & {"winner", "runner-up"})})
+    # Binomial(200, 0.05) exceeds 19 in fewer than 1 of 200 cases.
+    assert counts["settings"] <= 19
+    assert counts["winner"] <= 19
+
+
+def set_scores(path: Path, scores: np.ndarray) -> None:
+    with sqlite3.connect(path / "run.sqlite") as connection:
+        rows = [(float(score), trial) for trial, score in enumerate(scores)]
+        connection.executemany("UPDATE trial SET score = ? WHERE trial = ?", rows)
+        connection.execute("UPDATE epoch SET metrics = json_set(metrics, '$.val_accuracy', 0.8)")
+    connection.close()
+
+
+def test_the_set_that_holds_the_best_misses_it_seldom(make_run: MakeRun) -> None:
+    run = make_run(grid(width=[1, 2, 3, 4, 5, 6]), epochs=1)
+    random, missed = np.random.default_rng(12), 0
+    truth = np.asarray([0.80, 0.80, 0.79, 0.805, 0.75, 0.7])
+    for _ in range(100):
+        set_scores(run.path, (truth[:, None] + random.normal(0, 0.006, (6, 3))).ravel())
+        with Run.open(run.path) as again:
+            evidence = gather(again)
+            assert evidence.standing is not None
+            missed += 3 not in {evidence.standing.winner, *evidence.standing.tied}
+    # Binomial(100, 0.05) exceeds 12 in fewer than 1 of 500 cases.
+    assert missed <= 12
+
+
+def test_a_clear_winner_is_separated(make_run: MakeRun) -> None:
+    def score(settings: Settings, seed: int, random: np.random.Generator) -> float:
+        return 0.5 + 0.1 * settings["depth"] + float(random.normal(0, 0.002))
+
+    run = make_run(grid(depth=[1, 2, 3]), score)
+    (winner,) = of_kind(run, "winner")
+    (runner_up,) = of_kind(run, "runner-up")
+    assert winner.sure and runner_up.sure
+    assert "separated" in runner_up.sentence
+    assert winner.numbers["tied"] == []
+
+
+def test_an_effect_that_turns_around_is_found(make_run: MakeRun) -> None:
+    def score(settings: Settings, seed: int, random: np.random.Generator) -> float:
+        helps = 0.04 if settings["depth"] == 10 else -0.03
+        return 0.8 + helps * settings["batch_norm"] + float(random.normal(0, 0.002))
+
+    run = make_run(grid(depth=[1, 10], batch_norm=[False, True], width=[4, 8]), score, repeats=4)
+    (finding,) = of_kind(run, "interaction")
+    assert finding.sure
+    by_level = {effect["level"]: effect["difference"] for effect in finding.numbers["effects"]}
+    assert set(by_level) in ({1, 10}, {False, True})
+
+
+def test_a_trend_over_many_values_is_found(make_run: MakeRun) -> None:
+    def score(settings: Settings, seed: int, random: np.random.Generator) -> float:
+        return 0.9 + 0.02 * math.log10(settings["learning_rate"]) + float(random.normal(0, 0.002))
+
+    run = make_run(grid(learning_rate=[1e-5, 1e-4, 1e-3, 1e-2, 1e-1]), score)
+    (trend,) = of_kind(run, "trend")
+    assert trend.sure and trend.numbers["correlation"] > 0.9
+    assert trend.sentence.startswith("Validation accuracy rises with learning rate")
+    (pair,) = of_kind(run, "setting")
+    assert (pair.numbers["first"], pair.numbers["second"]) == (1e-5, 1e-1)
+
+
+def draws(count: int) -> list[Settings]:
+    random = np.random.default_rng(7)
+    return [
+        {"learning_rate": float(10 ** random.uniform(-5, -1)), "optimizer": str(random.choice(["adam", "sgd"]))}
+        for _ in range(count)
+    ]
+
+
+def test_a_random_search_is_judged_over_its_configurations(make_run: MakeRun) -> None:
+    def score(settings: Settings, seed: int, random: np.random.Generator) -> float:
+        return 0.9 - 0.05 * abs(math.log10(settings["learning_rate"]) + 3) + float(random.normal(0, 0.01))
+
+    run = make_run(draws(40), score, repeats=2, epochs=2)
+    (middle,) = sure_pairs(run)["learning_rate"]
+    assert "independent configurations" in middle.sentence
+    assert "optimizer" not in sure_pairs(run)
+
+
+def test_a_search_that_follows_its_scores_claims_no_trend(make_run: MakeRun) -> None:
+    def score(settings: Settings, seed: int, random: np.random.Generator) -> float:
+        return 0.9 + 0.05 * math.log10(settings["learning_rate"])
+
+    run = make_run(draws(20), score, repeats=2, epochs=1, study={"search": "bayesian"})
+    assert not [finding for finding in find(run) if finding.kind in ("trend", "setting") and finding.sure]
+
+
+def test_one_repeat_settles_nothing(make_run: MakeRun) -> None:
+    run = make_run(grid(width=[4, 8], depth=[1, 2]), lambda settings, *_: 0.1 * settings["depth"], repeats=1)
+    assert not [finding for finding in find(run) if finding.sure]
+    assert any("no spread known" in finding.sentence for finding in find(run))
+    assert "one repeat: no spread known" in answer(gather(run))[0]
+
+
+def test_divergence_is_counted_by_level(make_run: MakeRun) -> None:
+    run = make_run(
+        grid(learning_rate=[0.01, 0.1, 1.0]), lambda settings, *_: None if settings["learning_rate"] == 1 else 0.8
+    )
+    sentences = [finding.sentence for finding in of_kind(run, "divergence")]
+    assert any(sentence.startswith("Learning rate 1 diverged in 3 of 3 repeats") for sentence in sentences)
+    assert all(finding.sure for finding in of_kind(run, "divergence"))
+
+
+def test_pairs_without_a_partner_are_left_out_and_said(make_run: MakeRun) -> None:
+    def score(settings: Settings, seed: int, random: np.random.Generator) -> float | None:
+        if settings == {"width": 16, "depth": 3} and seed == 1:
+            return None
+        return planted(settings, seed, random)
+
+    run = make_run(grid(width=[16, 64], depth=[1, 2, 3]), score)
+    (finding,) = sure_pairs(run)["width"]
+    assert "2 of 3 pairs" in finding.sentence
+
+
+def test_overfitting_is_located(make_run: MakeRun) -> None:
+    run = make_run(grid(width=[4, 8]), epochs=20, losses=lambda epoch, epochs, score: 0.3 + 0.01 * abs(epoch - 7))
+    finding = of_kind(run, "overfitting")[0]
+    assert finding.sure
+    assert finding.numbers["epoch"] in (6, 7, 8)
+    assert "of 20" in finding.sentence
+
+
+def test_a_flat_noisy_loss_is_not_overfitting(make_run: MakeRun) -> None:
+    run = make_run(grid(width=[4, 8, 16, 32]), epochs=30, losses=lambda *_: 0.3)
+    assert not [finding for finding in of_kind(run, "overfitting") if finding.sure]
+
+
+def test_the_smallest_tied_configuration_is_named(make_run: MakeRun) -> None:
+    run = make_run(grid(width=[4, 68]), parameters=lambda settings: 100 * settings["width"], generator=1)
+    found = of_kind(run, "cost")
+    winner = run.best
+    assert winner is not None
+    if winner.settings["width"] == 68:
+        assert "1/17 of the winner's parameters" in found[0].sentence
+        assert not found[0].sure
+    else:
+        assert not found
+
+
+@pytest.mark.parametrize("unfinished", [1, 5, 11, 12])
+def test_an_unfinished_run_has_findings(make_run: MakeRun, unfinished: int) -> None:
+    run = make_run(grid(width=[4, 8], depth=[1, 2]), unfinished=unfinished)
+    assert isinstance(find(run), list)
+    assert answer(gather(run))
+
+
+def test_sentences_are_sentences_and_numbers_are_plain(make_run: MakeRun) -> None:
+    import json
+
+    run = make_run(grid(depth=[1, 2, 3], width=[16, 64]), planted)
+    for finding in find(run):
+        assert not finding.sentence[0].islower() and finding.sentence.endswith(".")
+        assert "nan" not in finding.sentence.lower()
+        json.dumps(finding.numbers)
+    sure = [finding.sure for finding in find(run)]
+    assert sure == sorted(sure, reverse=True)
