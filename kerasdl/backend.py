@@ -32,6 +32,8 @@ def choose(name: str | None = None) -> str:
     Raises:
         UserError: The backend is unknown or not installed, or Keras already runs on another one.
     """
+    if name is not None and name not in MODULES:
+        raise UserError(f"--backend: {name!r} is not a backend of kerasdl; {nearest(name, MODULES)}")
     if "keras" in sys.modules:
         return _already_started(name)
     source = "--backend" if name else "KERAS_BACKEND"
@@ -51,17 +53,25 @@ def choose(name: str | None = None) -> str:
             f"{source}: {wanted} is not installed here; install it: pip install 'kerasdl[{wanted}]'{instead}"
         )
     os.environ["KERAS_BACKEND"] = wanted
-    if "tensorflow" in present:
-        _import_tensorflow_quietly()
     return wanted
 
 
-def _import_tensorflow_quietly() -> None:
-    """Imports TensorFlow without its start-up notices, which no setting of its own turns off.
+def start() -> str:
+    """Imports Keras on the backend that was chosen, and returns the backend's name.
 
-    Keras imports it on every backend as soon as a model is saved or a layer described, and then the notices would stand
-    in the middle of a person's output. Errors are Python exceptions and are raised as ever.
+    Where TensorFlow is installed, Keras imports it on every backend as soon as a model is saved or a layer described. It is
+    imported here instead, without its start-up notices, which would stand in the middle of a person's output and which no
+    setting of its own turns off. Errors are Python exceptions and are raised as ever.
     """
+    if "tensorflow" in installed() and "tensorflow" not in sys.modules:
+        _import_tensorflow_quietly()
+    import keras
+
+    name: str = keras.backend.backend()
+    return name
+
+
+def _import_tensorflow_quietly() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     saved = os.dup(2)

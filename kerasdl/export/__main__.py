@@ -1,11 +1,11 @@
 """`python -m kerasdl.export RUN_OR_MODEL`: exports the winner of a run, or a `.keras` file."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kerasdl.commands import plain_errors
 from kerasdl.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,11 +23,8 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Writes a model as a file that takes raw features, after comparing its outputs with Keras'."""
-    try:
+    with plain_errors():
         _report(_export(source, target, out, backend, force))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from error
 
 
 def _export(source: Path, target: str, out: Path | None, backend: str | None, force: bool) -> "Export":
@@ -81,7 +78,7 @@ def _report(export: "Export") -> None:
 
 def main() -> None:
     """Runs the command line."""
-    application()
+    application(prog_name="python -m kerasdl.export")
 
 
 if __name__ == "__main__":

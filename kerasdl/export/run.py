@@ -12,18 +12,27 @@ from kerasdl.export.result import Export
 from kerasdl.export.target import Target
 
 if TYPE_CHECKING:
+    import keras
+
     from kerasdl.data.dataset import Scaling
 
 FILE_NAME = "best.onnx"
 
 
-def export_run(run_directory: str | Path, target: str | Target = "onnx", out: str | Path | None = None) -> Export:
+def export_run(
+    run_directory: str | Path,
+    target: str | Target = "onnx",
+    out: str | Path | None = None,
+    *,
+    model: "keras.Model | None" = None,
+) -> Export:
     """Exports the best model of a run; its outputs are compared on the run's own test rows.
 
     Args:
         run_directory: The run.
         target: The name of a shipped target, the path of a TOML file, or a `Target`.
         out: Where the file goes, by default `best.onnx` in the run.
+        model: The run's best model, where it is at hand; else it is loaded.
 
     Returns:
         What was written.
@@ -40,7 +49,7 @@ def export_run(run_directory: str | Path, target: str | Target = "onnx", out: st
         if best is None:
             raise UserError(f"{directory}: no trial of this run has completed; run the study again to go on with it")
         try:
-            model = best.load()
+            model = model or best.load()
         except FileNotFoundError as error:
             raise UserError(str(error)) from error
         data = run.data

@@ -35,6 +35,7 @@ class Builder:
         any_setting: Whether it takes settings of any name (`**settings`).
         function: The function, where it is there already.
         path: The user's file, where it is not.
+        required: The settings that have no default value.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Builder:
     any_setting: bool = False
     function: Callable[..., Any] | None = None
     path: Path | None = None
+    required: tuple[str, ...] = ()
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -55,8 +57,15 @@ class Builder:
 
     @property
     def fingerprint(self) -> str | None:
-        """SHA-256 of the user's file, hexadecimal; `None` for a function."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path else None
+        """SHA-256 of the user's file or function, hexadecimal; `None` for a shipped one, or where there is no source."""
+        if self.path is not None:
+            return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        if self.function in SHIPPED.values():
+            return None
+        try:
+            return hashlib.sha256(inspect.getsource(self.function).encode()).hexdigest()  # type: ignore[arg-type]
+        except (OSError, TypeError):
+            return None
 
     def defaults(self) -> dict[str, Any]:
         """Returns the value that each setting has where a study is silent."""
@@ -135,13 +144,10 @@ def find(model: str | Callable[..., Any], folder: Path | None = None) -> Builder
 
 def _from_function(name: str, function: Callable[..., Any]) -> Builder:
     parameters = inspect.signature(function).parameters.values()
-    named = [parameter.name for parameter in parameters if parameter.kind not in (2, 4)]
-    if len(named) == 1 and named[0] not in GIVEN and not _has_default(next(iter(parameters))):
-        raise UserError(
-            f"model: {name}({named[0]}): name the argument `hp` if it is KerasTuner's HyperParameters, "
-            f"or give it a default value if it is a setting"
-        )
-    return Builder(name, tuple(named), any(parameter.kind == 4 for parameter in parameters), function)
+    named = [parameter for parameter in parameters if parameter.kind not in (2, 4)]
+    required = tuple(one.name for one in named if not _has_default(one) and one.name not in GIVEN)
+    names = tuple(parameter.name for parameter in named)
+    return Builder(name, names, any(one.kind == 4 for one in parameters), function, required=required)
 
 
 def _from_source(name: str, path: Path, function: str) -> Builder:
@@ -151,13 +157,19 @@ def _from_source(name: str, path: Path, function: str) -> Builder:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}; the file must be valid Python") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give a file that can be read") from error
     found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     if function not in found:
         hint = nearest(function, found) if found else "it defines no function at its top level"
         raise UserError(f"{path}: defines no function {function!r}; {hint}")
     arguments = found[function].args
-    named = [argument.arg for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]
-    return Builder(name, tuple(named), arguments.kwarg is not None, path=path)
+    positional = [argument.arg for argument in [*arguments.posonlyargs, *arguments.args]]
+    by_name = [argument.arg for argument in arguments.kwonlyargs]
+    required = positional[: len(positional) - len(arguments.defaults)]
+    required += [one for one, default in zip(by_name, arguments.kw_defaults, strict=True) if default is None]
+    settings = tuple(one for one in required if one not in GIVEN)
+    return Builder(name, (*positional, *by_name), arguments.kwarg is not None, path=path, required=settings)
 
 
 def _import(path: Path, module_name: str) -> Any:
@@ -168,9 +180,10 @@ def _import(path: Path, module_name: str) -> Any:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
-        raise UserError(f"{path}: importing it failed: {type(error).__name__}: {error}") from error
+        message = " ".join(str(error).split())
+        raise UserError(f"{path}: importing it failed: {type(error).__name__}: {message}; mend the file") from error
     return module
 
 

@@ -74,6 +74,8 @@ def readable_errors(path: Path) -> Iterator[None]:
         if remedy is None:
             raise
         raise UserError(f"{path}: {error}; {remedy}") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{error.filename or path}: not a folder; choose another directory with --out") from error
     except OSError as error:
         raise UserError(
             f"{error.filename or path}: {error.strerror or error}; free space or choose another directory with --out"

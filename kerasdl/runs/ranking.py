@@ -45,7 +45,7 @@ def rank(trials: "pd.DataFrame", settings: Sequence[str], direction: str) -> "pd
     rows = []
     for configuration, group in trials.groupby("configuration", sort=True):
         completed = group[group["status"] == "completed"]
-        scores = completed["score"].astype("float64")
+        scores = completed["score"].astype("float64").dropna()
         low, high = interval(scores)
         rows.append(
             {
@@ -66,7 +66,7 @@ def rank(trials: "pd.DataFrame", settings: Sequence[str], direction: str) -> "pd
     if not rows:
         return pd.DataFrame(columns=["rank", *columns, "parameters", "seconds"])
     table = pd.DataFrame(rows)
-    table["_spoilt"] = (table["diverged"] + table["failed"] > 0) | (table["completed"] == 0)
+    table["_spoilt"] = (table["diverged"] + table["failed"] > 0) | table["mean"].isna()
     table["_order"] = table["mean"] if direction == "min" else -table["mean"]
     table = table.sort_values(["_spoilt", "_order", "configuration"], na_position="last", kind="stable")
     table = table.drop(columns=["_spoilt", "_order"]).reset_index(drop=True)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 BEST_NAME = "best.keras"
 
+# What `Run.trials` and `Run.table` call their own: no setting that varies can have these names.
+TRIAL_COLUMNS = ("trial", "configuration", "seed", "status", "score", "epochs_done", "parameters", "seconds", "how", "message")
+TABLE_COLUMNS = ("rank", "mean", "std", "low", "high", "repeats", "completed", "diverged", "failed")
+
 
 @dataclass(frozen=True)
 class Best:
@@ -123,6 +127,11 @@ class Run:
         return bool(self._fact("finished"))
 
     @property
+    def exported(self) -> dict[str, Any]:
+        """What the export of the winner came to; empty while there is none."""
+        return self._fact("export")
+
+    @property
     def seconds(self) -> float:
         """How long the search took, over all its sittings, in seconds."""
         return float(self._fact("seconds").get("search", 0.0))
@@ -149,7 +158,7 @@ class Run:
             rounds.setdefault(row["round"], []).append(row["configuration"])
         return rounds
 
-    @cached_property
+    @property
     def varying(self) -> list[str]:
         """The settings that differ between configurations, in the study's order."""
         settings = list(self.configurations().values())
@@ -162,8 +171,9 @@ class Run:
         """Returns one row a trial.
 
         Returns:
-            Columns `trial`, `configuration`, `seed`, the settings, `status`, `score`, `epochs` (finished), the metrics of
-            the last epoch, the test metrics as `test_...`, `parameters`, `seconds`, `how`, `message`.
+            Columns `trial`, `configuration`, `seed`, the settings, `status`, `score`, `epochs_done`, the metrics of the
+            last epoch, the test metrics as `test_...`, `parameters`, `seconds`, `how`, `message`. Where a metric has the
+            name of a setting, the column is the setting's.
         """
         import pandas as pd
 
@@ -171,6 +181,7 @@ class Run:
         last = self._last_epochs()
         rows = []
         for row in self._connection.execute("SELECT * FROM trial ORDER BY trial"):
+            own = {name: value for name, value in settings[row["configuration"]].items() if name not in TRIAL_COLUMNS}
             epoch, metrics = last.get(row["trial"], (0, {}))
             test = {f"test_{name}": value for name, value in json.loads(row["test"] or "{}").items()}
             rows.append(
@@ -178,18 +189,17 @@ class Run:
                     "trial": row["trial"],
                     "configuration": row["configuration"],
                     "seed": row["seed"],
-                    **settings[row["configuration"]],
+                    **own,
                     "status": row["status"],
                     "score": row["score"],
                     # A study may vary `epochs` itself: that column stays the setting.
                     "epochs_done": epoch,
-                    **metrics,
+                    **{name: value for name, value in metrics.items() if name not in own},
                     **test,
                     **{name: row[name] for name in ("parameters", "seconds", "how", "message")},
                 }
             )
-        columns = ["trial", "configuration", "seed", "status", "score", "parameters", "seconds", "how", "message"]
-        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=TRIAL_COLUMNS)
 
     def _last_epochs(self) -> dict[int, tuple[int, dict[str, float]]]:
         rows = self._connection.execute("SELECT trial, MAX(epoch) AS epoch, metrics FROM epoch GROUP BY trial")
@@ -231,9 +241,9 @@ class Run:
 
     @property
     def best(self) -> Best | None:
-        """The winner, or `None` while no configuration has a completed trial."""
+        """The winner, or `None` while no configuration has a completed trial with a score."""
         table = self.table()
-        if table.empty or not table.iloc[0]["completed"]:
+        if table.empty or not np.isfinite(table.iloc[0]["mean"]):
             return None
         first = table.iloc[0]
         trials = self.trials()

@@ -26,7 +26,6 @@ def summarize(run: "Run") -> dict[str, Any]:
     trials = run.trials()
     counts = trials["status"].value_counts() if len(trials) else {}
     best = run.best
-    export = run._fact("export")
     return {
         "study": run.study.get("name") or run.study.get("title"),
         "backend": run.environment.get("backend"),
@@ -45,8 +44,16 @@ def summarize(run: "Run") -> dict[str, Any]:
                 "test": best.scores["test"],
             }
         ),
-        "onnx": {name: export.get(name) for name in ("path", "max_abs_diff", "providers")} if export else None,
+        "onnx": _export(run),
     }
+
+
+def _export(run: "Run") -> dict[str, Any] | None:
+    export = run.exported
+    if not export:
+        return None
+    path = str((run.path / export["path"]).absolute())
+    return {"path": path, "max_abs_diff": export["max_abs_diff"], "providers": export["providers"]}
 
 
 def write_summary(run: "Run") -> dict[str, Any]:

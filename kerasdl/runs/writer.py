@@ -66,6 +66,7 @@ class RunWriter:
         self.moved: Path | None = None
         with readable_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
+            _check_ours(directory)
             self._lock = _lock(directory)
         try:
             with readable_errors(directory):
@@ -92,11 +93,11 @@ class RunWriter:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def record_fact(self, name: str, value: Any) -> None:
         """Writes one fact about the run (`"data"`, `"environment"`, ...), replacing an older one."""
@@ -236,21 +237,26 @@ def _move_aside(directory: Path) -> Path | None:
     content = [path for path in directory.iterdir() if path.name != LOCK_NAME]
     if not content:
         return None
-    target = directory.with_name(f"{directory.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
+    place = directory.absolute()
+    target = place.with_name(f"{place.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
     target.mkdir()
     for path in content:
         path.rename(target / path.name)
     return target
 
 
+def _check_ours(directory: Path) -> None:
+    """Refuses somebody's folder that is no run before anything is written into it or moved out of it."""
+    others = [path.name for path in directory.iterdir() if path.name != LOCK_NAME and not path.name.startswith(".")]
+    if others and STUDY_NAME not in others:
+        raise UserError(
+            f"{directory}: not empty and not a run (it holds {min(others)!r}); choose another directory with --out"
+        )
+
+
 def _check_same_study(directory: Path, study: str) -> None:
     frozen = directory / STUDY_NAME
     if not frozen.exists():
-        others = [path.name for path in directory.iterdir() if path.name != LOCK_NAME and not path.name.startswith(".")]
-        if others:
-            raise UserError(
-                f"{directory}: not empty and not a run (it holds {others[0]!r}); choose another directory with --out"
-            )
         return
     try:
         old = _flatten(tomllib.loads(frozen.read_text(encoding="utf-8")))

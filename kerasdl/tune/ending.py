@@ -79,6 +79,6 @@ def _places(run: Run) -> list[tuple[str, str | Path]]:
     onnx = run.summary()["onnx"]
     if onnx:
         difference = f"differs from Keras by at most {onnx['max_abs_diff']:.1e}"
-        places.append(("onnx", f"{run.path / onnx['path']} ({difference}; {', '.join(onnx['providers'])})"))
+        places.append(("onnx", f"{run.path / run.exported['path']} ({difference}; {', '.join(onnx['providers'])})"))
     places.append(("numbers", run.path / "summary.json"))
     return places

@@ -32,10 +32,10 @@ def run_study(study: Study, directory: Path, *, progress: bool, fresh: bool, exp
         shown.say("loading data")
         dataset = study.load_data()
         identity = {"backend": keras.backend.backend(), "data": dataset.fingerprint}
-        with RunWriter(directory, study.frozen(identity), fresh=fresh) as writer:
+        with RunWriter(directory, study.frozen(identity), fresh=fresh) as writer, Run.open(directory) as read:
             if writer.moved is not None:
                 shown.note(f"the run that was there is now in {writer.moved}")
-            search = Search(study, dataset, writer, shown)
+            search = Search(study, dataset, writer, read, shown)
             search.run()
             search.conclude(export=export)
     return Run.open(directory)
@@ -48,19 +48,21 @@ class Search:
         study: What to answer.
         dataset: What to learn from.
         writer: Who writes the run.
+        read: The same run, to read.
         progress: Who shows how far it is.
     """
 
-    def __init__(self, study: Study, dataset: Dataset, writer: RunWriter, progress: Progress) -> None:
+    def __init__(self, study: Study, dataset: Dataset, writer: RunWriter, read: Run, progress: Progress) -> None:
         self._study = study
         self._dataset = dataset
         self._writer = writer
         self._progress = progress
         self._function = study.builder.load()
         self._proposals = Proposals(study, self._declare if study.builder.takes_hp else None)
-        self._read = Run.open(writer.directory)
+        self._read = read
         self._before = self._read.seconds
         self._started = time.perf_counter()
+        self._winner: keras.Model | None = None
 
     def run(self) -> None:
         """Tries every configuration that the oracle proposes, going on where an earlier sitting stopped."""
@@ -231,23 +233,20 @@ class Search:
         from kerasdl.runs.summary import write_summary
 
         best = self._read.best
-        if best is None:
-            self._refuse_empty()
-        else:
-            if not best.path.is_file() or not self._read.finished:
-                self._save_best(best.trial, best.settings)
-            if export:
-                self._export()
-        self._record_finish()
-        self._progress.say("writing the report")
-        write_summary(self._read)
-        self._read.report()
-
-    def _record_finish(self) -> None:
         if not self._read.finished:
+            if best is None:
+                self._refuse_empty()
+            else:
+                self._save_best(best.trial, best.settings)
             self._record_seconds()
             self._writer.record_fact("finished", {"trials": len(self._ended())})
             self._writer.record_event("end", "the search came to its end")
+        self._writer.keep_weights([])
+        if export and best is not None:
+            self._export()
+        self._progress.say("writing the report")
+        self._read.report()
+        write_summary(self._read)
 
     def _refuse_empty(self) -> None:
         trials = self._read.trials()
@@ -264,22 +263,19 @@ class Search:
         partial = path.with_name(".best.partial.keras")
         model.save(partial)
         partial.replace(path)
-        self._writer.keep_weights([])
+        self._winner = model
 
     def _export(self) -> None:
         from kerasdl.export import export_run
 
-        path = self._writer.directory / "best.onnx"
-        if path.is_file() and self._read._fact("export"):
-            return
         self._progress.say("exporting the winner")
         try:
-            result = export_run(self._writer.directory)
+            result = export_run(self._writer.directory, model=self._winner)
         except UserError as error:
             self._writer.record_event("export", f"not exported: {error}")
             self._progress.note(f"not exported: {error}")
             return
-        self._writer.record_fact("export", result.as_dict())
+        self._writer.record_fact("export", {**result.as_dict(), "path": result.path.name})
 
 
 class RunRecorder:

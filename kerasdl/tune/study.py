@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from kerasdl import data, models, recipes
-from kerasdl.backend import choose
 from kerasdl.data import Dataset
 from kerasdl.errors import UserError, nearest
 from kerasdl.models import Builder
@@ -309,10 +308,17 @@ class Study(BaseModel):
             UserError: Something the study names cannot be used, or the directory holds something else.
             KeyboardInterrupt: It was interrupted; the same call goes on.
         """
-        choose(backend)
+        from kerasdl import backend as backends
+        from kerasdl.tune.finished import finished_run
+
+        chosen = backends.choose(backend)
+        target = Path(directory) if directory is not None else Path("runs") / self.name
+        finished = None if fresh else finished_run(self, target, chosen, export=export)
+        if finished is not None:
+            return finished
+        backends.start()
         from kerasdl.tune.search import run_study
 
-        target = Path(directory) if directory is not None else Path("runs") / self.name
         return run_study(self, target, progress=progress, fresh=fresh, export=export)
 
 
