@@ -36,10 +36,9 @@ class PlainCommand(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Reads the command line."""
         # typer carries its own copy of click, so that only its public errors lead to the class of all of them.
-        usage_error = typer.BadParameter.__bases__[0]
+        usage_error: Any = typer.BadParameter.__bases__[0]
         with plain_errors():
             try:
                 return super().make_context(info_name, args, parent, **extra)
             except usage_error as error:
-                message = error.format_message()  # type: ignore[attr-defined]
-                raise UserError(f"{message.rstrip('.')}; see {info_name} --help") from error
+                raise UserError(f"{error.format_message().rstrip('.')}; see {info_name} --help") from error

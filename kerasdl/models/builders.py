@@ -51,16 +51,21 @@ class Builder:
         return tuple(name for name in self.parameters if name not in GIVEN)
 
     @property
+    def shipped(self) -> bool:
+        """Whether it is one of kerasdl's own."""
+        return self.function in SHIPPED.values()
+
+    @property
     def takes_hp(self) -> bool:
         """Whether it declares its search space itself, by KerasTuner's `hp` argument."""
         return "hp" in self.parameters
 
     @property
     def fingerprint(self) -> str | None:
-        """SHA-256 of the user's file or function, hexadecimal; `None` for a shipped one, or where there is no source."""
+        """SHA-256 of the user's file or function, hexadecimal; `None` for shipped ones and where source is missing."""
         if self.path is not None:
             return hashlib.sha256(self.path.read_bytes()).hexdigest()
-        if self.function in SHIPPED.values():
+        if self.shipped:
             return None
         try:
             return hashlib.sha256(inspect.getsource(self.function).encode()).hexdigest()  # type: ignore[arg-type]
@@ -68,11 +73,12 @@ class Builder:
             return None
 
     def defaults(self) -> dict[str, Any]:
-        """Returns the value that each setting has where a study is silent."""
+        """Returns the values of settings on which a study is silent; what JSON cannot hold is left to the function."""
         if self.function is None or self.takes_hp:
             return {}
         parameters = inspect.signature(self.function).parameters
-        return {name: parameters[name].default for name in self.settings if _has_default(parameters[name])}
+        found = {name: parameters[name].default for name in self.settings if _has_default(parameters[name])}
+        return {name: value for name, value in found.items() if isinstance(value, bool | int | float | str)}
 
     def load(self) -> Callable[..., Any]:
         """Returns the function, importing the user's file where it is one.
@@ -135,10 +141,11 @@ def find(model: str | Callable[..., Any], folder: Path | None = None) -> Builder
         return _from_function(model, SHIPPED[model])
     file, colon, function = model.rpartition(":")
     if not colon or not file.endswith(".py"):
-        raise UserError(f"model: {model!r} is not a shipped model; {nearest(model, SHIPPED)}, or give 'file.py:function'")
+        hint = nearest(model, SHIPPED)
+        raise UserError(f"model: {model!r} is not a shipped model; {hint}, or give 'file.py:function'")
     path = (folder or Path()) / file
     if not path.is_file():
-        raise UserError(f"model: {path}: no such file; give the path of a Python file, then a colon and a function's name")
+        raise UserError(f"model: {path}: no such file; give the path of a Python file, a colon and a function's name")
     return _from_source(model, path, function)
 
 

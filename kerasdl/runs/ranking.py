@@ -46,7 +46,7 @@ def rank(trials: "pd.DataFrame", settings: Sequence[str], direction: str) -> "pd
     for configuration, group in trials.groupby("configuration", sort=True):
         completed = group[group["status"] == "completed"]
         scores = completed["score"].astype("float64").dropna()
-        low, high = interval(scores)
+        low, high = interval(scores.to_list())
         rows.append(
             {
                 "configuration": configuration,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.runs.database import array_from_bytes, connect
+from kerasdl.runs.database import FILE_NAME, array_from_bytes, connect, readable_errors
 from kerasdl.runs.ranking import rank
 from kerasdl.runs.writer import STUDY_NAME
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 BEST_NAME = "best.keras"
 
 # What `Run.trials` and `Run.table` call their own: no setting that varies can have these names.
-TRIAL_COLUMNS = ("trial", "configuration", "seed", "status", "score", "epochs_done", "parameters", "seconds", "how", "message")
+_FIRST_COLUMNS = ("trial", "configuration", "seed", "status", "score", "epochs_done")
+TRIAL_COLUMNS = (*_FIRST_COLUMNS, "parameters", "seconds", "how", "message")
 TABLE_COLUMNS = ("rank", "mean", "std", "low", "high", "repeats", "completed", "diverged", "failed")
 
 
@@ -139,22 +140,26 @@ class Run:
     @property
     def sample(self) -> np.ndarray:
         """Up to 64 raw test rows, float32, `(rows, *features)`."""
-        row = self._connection.execute("SELECT content FROM array WHERE name = 'sample'").fetchone()
+        row = self._rows("SELECT content FROM array WHERE name = 'sample'")[0]
         return array_from_bytes(row["content"])
 
     def _fact(self, name: str) -> dict[str, Any]:
-        row = self._connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
-        return json.loads(row["value"]) if row else {}
+        rows = self._rows("SELECT value FROM fact WHERE name = ?", name)
+        return json.loads(rows[0]["value"]) if rows else {}
+
+    def _rows(self, query: str, *parameters: Any) -> list[sqlite3.Row]:
+        with readable_errors(self.path / FILE_NAME):
+            return self._connection.execute(query, parameters).fetchall()
 
     def configurations(self) -> dict[int, dict[str, Any]]:
         """Returns the settings of each configuration, by its number."""
-        rows = self._connection.execute("SELECT configuration, settings FROM configuration ORDER BY configuration")
+        rows = self._rows("SELECT configuration, settings FROM configuration ORDER BY configuration")
         return {row["configuration"]: json.loads(row["settings"]) for row in rows}
 
     def rounds(self) -> dict[int, list[int]]:
         """Returns the configurations of each round of the oracle, in order."""
         rounds: dict[int, list[int]] = {}
-        for row in self._connection.execute("SELECT configuration, round FROM configuration ORDER BY configuration"):
+        for row in self._rows("SELECT configuration, round FROM configuration ORDER BY configuration"):
             rounds.setdefault(row["round"], []).append(row["configuration"])
         return rounds
 
@@ -172,15 +177,15 @@ class Run:
 
         Returns:
             Columns `trial`, `configuration`, `seed`, the settings, `status`, `score`, `epochs_done`, the metrics of the
-            last epoch, the test metrics as `test_...`, `parameters`, `seconds`, `how`, `message`. Where a metric has the
-            name of a setting, the column is the setting's.
+            last epoch, the test metrics as `test_...`, `parameters`, `seconds`, `how`, `message`. Where a metric has a
+            setting's name, the column is the setting's.
         """
         import pandas as pd
 
         settings = self.configurations()
         last = self._last_epochs()
         rows = []
-        for row in self._connection.execute("SELECT * FROM trial ORDER BY trial"):
+        for row in self._rows("SELECT * FROM trial ORDER BY trial"):
             own = {name: value for name, value in settings[row["configuration"]].items() if name not in TRIAL_COLUMNS}
             epoch, metrics = last.get(row["trial"], (0, {}))
             test = {f"test_{name}": value for name, value in json.loads(row["test"] or "{}").items()}
@@ -202,7 +207,7 @@ class Run:
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=TRIAL_COLUMNS)
 
     def _last_epochs(self) -> dict[int, tuple[int, dict[str, float]]]:
-        rows = self._connection.execute("SELECT trial, MAX(epoch) AS epoch, metrics FROM epoch GROUP BY trial")
+        rows = self._rows("SELECT trial, MAX(epoch) AS epoch, metrics FROM epoch GROUP BY trial")
         return {row["trial"]: (row["epoch"], json.loads(row["metrics"])) for row in rows}
 
     def curves(self) -> "pd.DataFrame":
@@ -221,10 +226,11 @@ class Run:
                 **json.loads(row["metrics"]),
                 "seconds": row["seconds"],
             }
-            for row in self._connection.execute(query)
+            for row in self._rows(query)
         ]
-        frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["trial", "configuration", "seed", "epoch", "seconds"])
-        metrics = [name for name in frame.columns if name not in ("trial", "configuration", "seed", "epoch")]
+        keys = ["trial", "configuration", "seed", "epoch"]
+        frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*keys, "seconds"])
+        metrics = [name for name in frame.columns if name not in keys]
         frame[metrics] = frame[metrics].astype("float64")
         return frame
 
@@ -232,10 +238,10 @@ class Run:
         """Returns one row a configuration, the best first.
 
         Returns:
-            Columns `rank`, `configuration`, the settings that vary, `mean`, `std`, `low`, `high` (a 95 % interval of the
-            mean by Student's t over repeats), `repeats`, `completed`, `diverged`, `failed`, the means of the test metrics
-            as `test_...`, `parameters`, `seconds`. A configuration that diverged or failed in some repeat
-            ranks below those that never did.
+            Columns `rank`, `configuration`, the settings that vary, `mean`, `std`, `low`, `high` (a 95 % interval of
+            the mean by Student's t over repeats), `repeats`, `completed`, `diverged`, `failed`, the means of the test
+            metrics as `test_...`, `parameters`, `seconds`. A configuration that diverged or failed in some repeat ranks
+            below those that never did.
         """
         return rank(self.trials(), self.varying, self.objective[1])
 
@@ -250,9 +256,8 @@ class Run:
         own = trials[(trials["configuration"] == first["configuration"]) & (trials["status"] == "completed")]
         chosen = own["score"].idxmax() if self.objective[1] == "max" else own["score"].idxmin()
         scores: dict[str, Any] = {name: float(first[name]) for name in ("mean", "std", "low", "high")}
-        scores["test"] = {
-            str(name).removeprefix("test_"): float(first[name]) for name in table.columns if str(name).startswith("test_")
-        }
+        tests = [name for name in table.columns if name.startswith("test_")]
+        scores["test"] = {name.removeprefix("test_"): float(first[name]) for name in tests}
         number = int(first["configuration"])
         return Best(number, int(own.loc[chosen, "trial"]), self.configurations()[number], scores, self.path / BEST_NAME)
 
@@ -266,7 +271,7 @@ class Run:
         matrix = np.zeros((classes, classes), dtype="int64")
         query = """SELECT truth, predicted, SUM(rows) AS rows FROM confusion JOIN trial USING (trial)
                    WHERE configuration = ? GROUP BY truth, predicted"""
-        for row in self._connection.execute(query, (configuration,)):
+        for row in self._rows(query, configuration):
             matrix[row["truth"], row["predicted"]] = row["rows"]
         return matrix
 
@@ -274,7 +279,7 @@ class Run:
         """Returns what was noted along the way: columns `time`, `kind`, `message`."""
         import pandas as pd
 
-        rows = self._connection.execute("SELECT time, kind, message FROM event ORDER BY event").fetchall()
+        rows = self._rows("SELECT time, kind, message FROM event ORDER BY event")
         return pd.DataFrame([tuple(row) for row in rows], columns=["time", "kind", "message"])
 
     def summary(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def summarize(run: "Run") -> dict[str, Any]:
         `best` and `onnx` are `None` where there is none.
     """
     trials = run.trials()
-    counts = trials["status"].value_counts() if len(trials) else {}
+    counts: dict[Any, int] = trials["status"].value_counts().to_dict()
     best = run.best
     return {
         "study": run.study.get("name") or run.study.get("title"),

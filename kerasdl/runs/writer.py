@@ -153,7 +153,8 @@ class RunWriter:
                 self._save_weights(trial, result.weights)
         with self._transaction():
             self._connection.execute(
-                "UPDATE trial SET status = ?, score = ?, test = ?, parameters = ?, seconds = ?, message = ? WHERE trial = ?",
+                "UPDATE trial SET status = ?, score = ?, test = ?, parameters = ?, seconds = ?, message = ? "
+                "WHERE trial = ?",
                 (
                     result.status,
                     None if result.score is None or not np.isfinite(result.score) else float(result.score),
@@ -167,16 +168,15 @@ class RunWriter:
             if result.confusion is not None:
                 truth, predicted = np.nonzero(result.confusion)
                 counts = result.confusion[truth, predicted]
-                rows = [
-                    (trial, int(a), int(b), int(n)) for a, b, n in zip(truth, predicted, counts, strict=True)
-                ]
+                rows = [(trial, int(a), int(b), int(n)) for a, b, n in zip(truth, predicted, counts, strict=True)]
                 self._connection.executemany("INSERT OR REPLACE INTO confusion VALUES (?, ?, ?, ?)", rows)
 
     def _save_weights(self, trial: int, weights: list[np.ndarray]) -> None:
         path = weights_path(self.directory, trial)
         path.parent.mkdir(exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-            np.savez(file, **{f"{number:05d}": array for number, array in enumerate(weights)})
+            named: dict[str, Any] = {f"{number:05d}": array for number, array in enumerate(weights)}
+            np.savez(file, **named)
         Path(file.name).replace(path)
 
     def keep_weights(self, trials: Iterable[int]) -> None:
@@ -202,16 +202,19 @@ def load_weights(directory: Path, trial: int) -> list[np.ndarray]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file so that a reader sees the old one or the new one, never a part."""
-    with readable_errors(path):
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(content)
-                file.flush()
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-        Path(file.name).chmod(0o666 & ~_umask())
-        Path(file.name).replace(path)
+    with (
+        readable_errors(path),
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file,
+    ):
+        partial = Path(file.name)
+        try:
+            file.write(content)
+            file.close()
+            partial.chmod(0o666 & ~_umask())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def _umask() -> int:

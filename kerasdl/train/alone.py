@@ -25,8 +25,7 @@ class OrderedBatches(keras.utils.PyDataset):
     def __init__(self, split: Split, seed: int, batch_size: int) -> None:
         super().__init__()
         self._split, self._seed, self._batch_size = split, seed, batch_size
-        self._epoch = 0
-        self.on_epoch_end()
+        self.begin(1)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -35,25 +34,26 @@ class OrderedBatches(keras.utils.PyDataset):
         rows = self._batches[index]
         return self._split.x[rows], self._split.y[rows]
 
-    def on_epoch_end(self) -> None:
-        """Settles the order of the next epoch."""
-        self._epoch += 1
-        full, rest = batches(row_order(len(self._split), self._seed, self._epoch), self._batch_size)
+    def begin(self, epoch: int) -> None:
+        """Settles the order of an epoch; 1 is the first."""
+        full, rest = batches(row_order(len(self._split), self._seed, epoch), self._batch_size)
         self._batches = [*full, rest] if len(rest) else list(full)
 
 
 class _Follow(keras.callbacks.Callback):
     """Tells the recorder of each epoch, and ends training where a trial's rule says so."""
 
-    def __init__(self, member: Member, recorder: Recorder, finish: Any) -> None:
+    def __init__(self, member: Member, batches: OrderedBatches, recorder: Recorder, finish: Any) -> None:
         super().__init__()
-        self._member, self._recorder, self._finish = member, recorder, finish
+        self._member, self._batches, self._recorder, self._finish = member, batches, recorder, finish
         self.progress = Progress(member.longest.early_stopping)
         self.seconds = 0.0
         self._started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._started = time.perf_counter()
+        # Keras calls the data set's own hooks at times of its own, such as while it builds a model.
+        self._batches.begin(epoch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         own = {name: float(value) for name, value in (logs or {}).items()}
@@ -83,9 +83,10 @@ def train_alone(member: Member, dataset: Dataset, recorder: Recorder) -> None:
     def finish(trial: Trial, follow: _Follow, logs: Logs) -> None:
         recorder.finished(trial, _outcome(model, dataset, follow, logs))
 
-    follow = _Follow(member, recorder, finish)
+    ordered = OrderedBatches(dataset.train, longest.seed, longest.batch_size)
+    follow = _Follow(member, ordered, recorder, finish)
     model.fit(
-        OrderedBatches(dataset.train, longest.seed, longest.batch_size),
+        ordered,
         epochs=longest.epochs,
         validation_data=(validation.x, validation.y) if len(validation) else None,
         shuffle=False,

@@ -85,7 +85,7 @@ class MemberProgram:
                 *zip(self._trainable, trainable, strict=True),
                 *zip(self._non_trainable, state.non_trainable, strict=True),
             ]
-            with keras.StatelessScope(state_mapping=mapping) as scope:
+            with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
                 predictions, loss = self._forward(x, y, training=True)
             return loss, (predictions, current(scope, self._non_trainable, state.non_trainable))
 
@@ -105,7 +105,7 @@ class MemberProgram:
             *zip(self._trainable, self.optimizer.unpack(state.trainable), strict=True),
             *zip(self._non_trainable, state.non_trainable, strict=True),
         ]
-        with keras.StatelessScope(state_mapping=mapping):
+        with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
             predictions, loss = self._forward(x, y, training=False)
         return state._replace(metrics=self._update_metrics(state.metrics, loss, x, y, predictions)), predictions
 

@@ -1,5 +1,6 @@
 """Keras' optimizers as pure functions of one member's state."""
 
+from types import MethodType
 from typing import Any
 
 import keras
@@ -18,6 +19,18 @@ ELEMENTWISE = (
     keras.optimizers.Nadam,
     keras.optimizers.Ftrl,
     keras.optimizers.Lion,
+)
+
+# What the base classes of Keras' backends override.
+_OVERRIDDEN = (
+    "assign",
+    "assign_add",
+    "assign_sub",
+    "_var_key",
+    "_apply_weight_decay",
+    "_backend_update_step",
+    "_backend_reset_gradient_accumulators",
+    "_backend_increment_gradient_accumulators",
 )
 
 Tensors = list[Any]
@@ -47,19 +60,19 @@ class OptimizerProgram:
         self.variables = list(self._optimizer.variables)
 
     def _make_pure(self) -> None:
-        # TensorFlow's optimizers know and assign tf.Variables, and torch's step all variables by in-place `_foreach`
-        # operations; Keras' own base does both through `Variable.assign`, which a StatelessScope can follow.
+        """Gives the optimizer the methods of Keras' backend-free base class.
+
+        TensorFlow's optimizers know and assign tf.Variables and torch's step all variables by in-place `_foreach`
+        operations, which neither a StatelessScope nor a vectorizer can follow; JAX' are pure already.
+        """
         optimizer = self._optimizer
-
-        def update_all(gradients: Tensors, variables: list[keras.Variable], learning_rate: Any) -> None:
-            for gradient, variable in zip(gradients, variables, strict=True):
-                optimizer.update_step(gradient, variable, learning_rate)
-
-        object.__setattr__(optimizer, "_var_key", id)
-        object.__setattr__(optimizer, "_backend_update_step", update_all)
-        object.__setattr__(optimizer, "assign", lambda variable, value: variable.assign(value))
-        object.__setattr__(optimizer, "assign_add", lambda variable, value: variable.assign(variable + value))
-        object.__setattr__(optimizer, "assign_sub", lambda variable, value: variable.assign(variable - value))
+        if keras.backend.backend() == "jax":
+            return
+        base = next(kind for kind in type(optimizer).__mro__ if kind.__name__ == "BaseOptimizer")
+        for name in _OVERRIDDEN:
+            object.__setattr__(optimizer, name, MethodType(getattr(base, name), optimizer))
+        if isinstance(optimizer, keras.optimizers.Nadam):
+            object.__setattr__(optimizer, "_backend_update_step", MethodType(_nadam_update_step, optimizer))
 
     def pack(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """Turns the values of the trainable variables into what travels through the program."""
@@ -71,8 +84,8 @@ class OptimizerProgram:
         """Turns what travels through the program into tensors shaped as the trainable variables."""
         if not self.flat:
             return tensors
-        ends = np.cumsum(self._sizes)[:-1].tolist()
-        pieces = keras.ops.split(tensors[0], ends) if ends else [tensors[0]]
+        ends = np.cumsum(self._sizes).tolist()
+        pieces = [tensors[0][end - size : end] for end, size in zip(ends, self._sizes, strict=True)]
         return [keras.ops.reshape(piece, shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
 
     def unpack_host(self, values: list[np.ndarray]) -> list[np.ndarray]:
@@ -120,6 +133,17 @@ def current(scope: keras.StatelessScope, variables: list[keras.Variable], before
     """Returns the variables' values at the end of a scope: those before it where it did not change them."""
     values = [scope.get_current_value(variable) for variable in variables]
     return [old if new is None else new for new, old in zip(values, before, strict=True)]
+
+
+def _nadam_update_step(
+    optimizer: keras.optimizers.Nadam, gradients: Tensors, variables: list[keras.Variable], learning_rate: Any
+) -> None:
+    """What Keras' Nadam does before each step of all variables, then the step of each."""
+    product = optimizer._u_product
+    step = keras.ops.cast(optimizer.iterations + 1, product.dtype)
+    product.assign(product * optimizer.beta_1 * (1.0 - 0.5 * keras.ops.power(0.96, step)))
+    for gradient, variable in zip(gradients, variables, strict=True):
+        optimizer.update_step(gradient, variable, learning_rate)
 
 
 def _can_be_flat(model: keras.Model) -> bool:

@@ -4,12 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras_tuner
-from keras_tuner.engine import trial as trial_module
+from keras_tuner.engine.trial import Trial
 
 from kerasdl.tune.space import Encoding
 from kerasdl.tune.study import Study
-
-Trial = trial_module.Trial
 
 # An oracle of this many configurations at once learns from all of them before it is asked again.
 ADAPTIVE_ROUND = 8
@@ -23,13 +21,11 @@ class Proposals:
 
     Args:
         study: The study.
-        register: Declares a builder's own hyperparameters in those given to it, by calling it; `None` where the space is
-            the study's alone.
+        register: Declares a builder's own hyperparameters in those given to it, by calling it; `None` where the space
+            is the study's alone.
     """
 
-    def __init__(
-        self, study: Study, register: Callable[[keras_tuner.HyperParameters], None] | None = None
-    ) -> None:
+    def __init__(self, study: Study, register: Callable[[keras_tuner.HyperParameters], None] | None = None) -> None:
         self._study = study
         self._encoding = Encoding(study.space)
         self._register = register

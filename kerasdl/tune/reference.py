@@ -45,7 +45,8 @@ class Reference(BaseModel):
             with path.open(encoding="utf-8", newline="") as lines:
                 rows = list(csv.DictReader(lines))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"reference.file: {path}: {error}; give a CSV file with a header") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"reference.file: {path}: {reason}; give a CSV file with a header") from error
         if not rows:
             raise UserError(f"reference.file: {path}: it has no rows; give a CSV file with a header and rows")
         cleaned = [{name: _value(text) for name, text in row.items() if name and text} for row in rows]

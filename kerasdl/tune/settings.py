@@ -9,7 +9,15 @@ from kerasdl.models import Builder
 
 # The arguments of Keras' optimizers that a study may set. They are written down, not looked up, because a study is
 # checked before Keras is imported; a test holds the list against Keras.
-_EVERY_OPTIMIZER = ("learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum")
+_EVERY_OPTIMIZER = (
+    "learning_rate",
+    "weight_decay",
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "ema_momentum",
+)
 OPTIMIZERS: dict[str, tuple[str, ...]] = {
     "sgd": ("momentum", "nesterov"),
     "adam": ("beta_1", "beta_2", "epsilon", "amsgrad"),

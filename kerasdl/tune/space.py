@@ -3,9 +3,10 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, field_validator, model_validator
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -74,6 +75,7 @@ class Choices(BaseModel):
     def _check(cls, values: Values) -> Values:
         if not values:
             raise ValueError("the list is empty; give at least one value")
+        values = [plain(value) for value in values]
         seen = [json.dumps(value, sort_keys=True) for value in values]
         twice = [value for value, text in zip(values, seen, strict=True) if seen.count(text) > 1]
         if twice:
@@ -86,8 +88,44 @@ class Choices(BaseModel):
         return self.values
 
 
+def plain(value: Any) -> Any:
+    """Returns a value as TOML and JSON can hold it: tuples become lists, NumPy's numbers Python's.
+
+    Raises:
+        ValueError: They cannot hold it.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    raise ValueError(f"{value!r} is neither a number, a text, true or false, nor a list of these")
+
+
+def _sort(one: Any) -> str | None:
+    if isinstance(one, Mapping):
+        return "Choices" if "values" in one else "Range"
+    return type(one).__name__
+
+
 Dimension = Choices | Range
+AnyDimension = Annotated[
+    Annotated[Choices, Tag("Choices")] | Annotated[Range, Tag("Range")],
+    Discriminator(
+        _sort,
+        custom_error_type="no_dimension",
+        custom_error_message="give a list of values, or {low = ..., high = ...}; a single value belongs under [fixed]",
+    ),
+]
 Space = Mapping[str, Dimension]
+
+
+def listed(wanted: Any) -> Values:
+    """Returns the values that a condition allows as a list."""
+    return wanted if isinstance(wanted, list) else [wanted]
 
 
 def in_order(space: Space) -> list[str]:
@@ -119,19 +157,25 @@ class Encoding:
     def hyperparameters(self) -> "keras_tuner.HyperParameters":
         """Returns the space as KerasTuner's hyperparameters, conditions included."""
         import keras_tuner
+        from keras_tuner.src.engine import conditions
 
         hp = keras_tuner.HyperParameters()
         for name in in_order(self.space):
-            self._declare(hp, name, dict(self.space[name].when or {}))
+            # `conditional_scope` opens only on a parent that has the same conditions itself; two parents need a list.
+            hp._conditions = [conditions.Parent(parent, values) for parent, values in self._conditions(name)]
+            self._declare(hp, name)
+        hp._conditions = []
         return hp
 
-    def _declare(self, hp: "keras_tuner.HyperParameters", name: str, conditions: dict[str, Any]) -> None:
-        if conditions:
-            parent, wanted = conditions.popitem()
-            values = [self._encode(parent, value) for value in (wanted if isinstance(wanted, list) else [wanted])]
-            with hp.conditional_scope(parent, values):
-                self._declare(hp, name, conditions)
-            return
+    def _conditions(self, name: str) -> list[tuple[str, Values]]:
+        """Returns what must hold for a setting to count: its own conditions and those of its parents."""
+        found: list[tuple[str, Values]] = []
+        for parent, wanted in (self.space[name].when or {}).items():
+            found += self._conditions(parent)
+            found.append((parent, [self._encode(parent, value) for value in listed(wanted)]))
+        return found
+
+    def _declare(self, hp: "keras_tuner.HyperParameters", name: str) -> None:
         one = self.space[name]
         if isinstance(one, Choices):
             hp.Choice(name, [self._encode(name, value) for value in one.values])
@@ -147,11 +191,21 @@ class Encoding:
         return float(value) if any(isinstance(one, float) for one in values) else value
 
     def decode(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Turns KerasTuner's values into settings."""
-        return {name: json.loads(value) if name in self._as_text else value for name, value in values.items()}
+        """Turns KerasTuner's values into settings, without those whose conditions do not hold."""
+        return {
+            name: self._decode(name, value)
+            for name, value in values.items()
+            if name not in self.space or all(values.get(parent) in wanted for parent, wanted in self._conditions(name))
+        }
+
+    def _decode(self, name: str, value: Any) -> Any:
+        if name in self._as_text:
+            return json.loads(value)
+        one = self.space.get(name)
+        # KerasTuner's whole numbers become floats on a logarithmic scale with a step.
+        return int(value) if isinstance(one, Range) and one.whole else value
 
 
 def _alike(values: Values) -> bool:
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return numbers or all(isinstance(value, str) for value in values)
-

@@ -80,7 +80,12 @@ def _record(function: Callable[..., Any], tensors: list[Any], structure: Any) ->
     with warnings.catch_warnings():
         # TorchScript is only the player of a finished list of operations here; PyTorch warns that it is deprecated.
         warnings.simplefilter("ignore")
-        program = torch.jit.trace(graph, tuple(tensors), check_trace=False)
+        try:
+            program = torch.jit.trace(graph, tuple(tensors), check_trace=False)
+        except RuntimeError:
+            # It cannot take some operations' optional arguments (the gradient of a convolution without a bias); the
+            # recording then plays itself, a little slower.
+            program = graph
     return program, output_structures[-1]
 
 
