@@ -26,10 +26,11 @@ def main() -> None:
         repeats=options.repeats,
     )
     with study.run(options.out) as run:
-        print(run.table()[["rank", "optimizer", "learning_rate", "mean", "std"]].to_string(index=False))
+        table = run.table()
+        print(table[["rank", "optimizer", "learning_rate", "mean", "std"]].to_string(index=False))
 
         curves = run.curves()
-        best = curves[curves["configuration"] == run.best.configuration]
+        best = curves[curves["configuration"] == table.loc[0, "configuration"]]
         print("validation accuracy of the best after each epoch, mean over its repeats:")
         print(best.groupby("epoch")["val_accuracy"].mean().round(3).to_string())
 

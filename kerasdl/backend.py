@@ -59,9 +59,9 @@ def choose(name: str | None = None) -> str:
 def start() -> str:
     """Imports Keras on the backend that was chosen, and returns the backend's name.
 
-    Where TensorFlow is installed, Keras imports it on every backend as soon as a model is saved or a layer described. It is
-    imported here instead, without its start-up notices, which would stand in the middle of a person's output and which no
-    setting of its own turns off. Errors are Python exceptions and are raised as ever.
+    Where TensorFlow is installed, Keras imports it on every backend as soon as a model is saved or a layer described.
+    It is imported here instead, without its start-up notices, which would stand in the middle of a person's output and
+    which no setting of its own turns off. Errors are Python exceptions and are raised as ever.
     """
     if "tensorflow" in installed() and "tensorflow" not in sys.modules:
         _import_tensorflow_quietly()
@@ -107,5 +107,5 @@ def _configured() -> str | None:
         backend = json.loads(path.read_text()).get("backend")
     except (ValueError, AttributeError) as error:
         raise UserError(f"{path}: not readable as Keras' configuration ({error}); mend or remove it") from error
-    # Keras writes this file itself, with its default, at the first import: a default that is not installed was not chosen.
+    # Keras writes this file itself at the first import: a default of it that is not installed was not chosen.
     return backend if backend in installed() else None

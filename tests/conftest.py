@@ -16,7 +16,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Gives each installed backend a worker, unless the person chose a backend or a distribution."""
     chosen = "KERAS_BACKEND" in os.environ or "PYTEST_XDIST_WORKER" in os.environ
     present = backend.installed()
-    if chosen or len(present) < 2 or config.option.dist != "no" or config.option.numprocesses or config.option.collectonly:
+    if (
+        chosen
+        or len(present) < 2
+        or config.option.dist != "no"
+        or config.option.numprocesses
+        or config.option.collectonly
+    ):
         return
     config.option.dist = "each"
     config.option.tx = [f"popen//env:KERAS_BACKEND={name}" for name in present]

@@ -139,4 +139,3 @@ class MemberProgram:
 def values(variables: list[keras.Variable]) -> list[np.ndarray]:
     """Returns the values of variables as NumPy arrays of their own."""
     return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
-

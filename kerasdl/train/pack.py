@@ -1,5 +1,6 @@
 """Trains the members of a pack as one program."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -153,7 +154,7 @@ class PackTrainer:
             seat.logs = own
             running = [trial for trial in seat.member.trials if trial.epochs >= epoch]
             rows.update({trial.number: own for trial in running})
-            stop = seat.progress.update(epoch, own, lambda seat=seat: self._weights(seat))
+            stop = seat.progress.update(epoch, own, functools.partial(self._weights, seat))
             ended = [trial for trial in running if stop or trial.epochs == epoch]
             seat.ended = stop or len(ended) == len(running)
             if ended:
@@ -182,7 +183,10 @@ class PackTrainer:
             return {}
         model.set_weights(weights)
         predictions = predict(model, split.x)
-        return {"test": test_metrics(model, split.x, split.y, predictions), "confusion": confusion(split.y, predictions)}
+        return {
+            "test": test_metrics(model, split.x, split.y, predictions),
+            "confusion": confusion(split.y, predictions),
+        }
 
 
 def build(trial: Trial) -> keras.Model:

@@ -64,7 +64,7 @@ class Outcome:
         logs: The metrics of the epoch whose weights the trial ended with.
         test: Metrics on the test rows.
         weights: The weights at the end, in the order of `keras.Model.weights`.
-        confusion: int64, `(classes, classes)`, test rows by true and predicted class; `None` where there are no classes.
+        confusion: int64, `(classes, classes)`, test rows by true and predicted class; `None` without classes.
         parameters: Number of trainable parameters.
         seconds: The trial's share of the time.
         message: Why it did not complete.

@@ -1,6 +1,7 @@
 """What the command line says at the end of a run."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def _table(run: Run, rows: pd.DataFrame, objective: str) -> Table:
     return table
 
 
-def _repeats(row: dict[str, Any]) -> str:
+def _repeats(row: Mapping[Any, Any]) -> str:
     spoilt = [f"{row[status]:.0f} {status}" for status in ("diverged", "failed") if row[status]]
     return ", ".join([f"{row['completed']:.0f}", *spoilt])
 

@@ -1,5 +1,6 @@
 """Decides which trials run as one program."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,8 +60,8 @@ def plan(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint], memory: i
     """Forms packs.
 
     Trials share a pack when they build the same architecture with the same optimizer, loss, metrics and batch size and
-    differ in seed and learning rate alone (horizontal fusion, as in HFTA, Wang et al., MLSys 2021). Trials that differ in
-    the number of epochs alone share their epochs.
+    differ in seed and learning rate alone (horizontal fusion, as in HFTA, Wang et al., MLSys 2021). Trials that differ
+    in the number of epochs alone share their epochs.
 
     Args:
         trials: What is to be trained.
@@ -89,7 +90,7 @@ def plan(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint], memory: i
 
 def _even_parts(members: list[Member], count: int) -> list[list[Member]]:
     ends = np.linspace(0, len(members), count + 1).astype(int)
-    return [members[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    return [members[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _members(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint]) -> list[Member]:

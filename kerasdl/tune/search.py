@@ -1,5 +1,6 @@
 """Runs a study: asks for configurations, trains them, writes what happens, ends with a report and a model."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from kerasdl.runs import Run, RunWriter, TrialResult
 from kerasdl.runs.writer import load_weights
 from kerasdl.train import EarlyStopping, Outcome, Trial
 from kerasdl.train.alone import train_alone
-from kerasdl.train.pack import PackTrainer, build
+from kerasdl.train.pack import Member, PackTrainer, build
 from kerasdl.train.trial import Logs, first_line
 from kerasdl.tune.compiling import compiled_model
 from kerasdl.tune.environment import describe
@@ -112,8 +113,9 @@ class Search:
         for key, values in settings.items():
             if held.get(key) != dict(values):
                 raise UserError(
-                    f"{self._writer.directory}: round {number} of the search holds other configurations than the oracle "
-                    f"proposes now (another version of KerasTuner?); choose another directory with --out, or --fresh"
+                    f"{self._writer.directory}: round {number} of the search holds other configurations than the "
+                    f"oracle proposes now (another version of KerasTuner?); choose another directory with --out, "
+                    f"or --fresh"
                 )
 
     def _check_objective(self, settings: Mapping[str, Any]) -> None:
@@ -132,8 +134,11 @@ class Search:
 
     def _trial(self, number: int, configuration: int, seed: int, settings: Mapping[str, Any]) -> Trial:
         study = self._study
-        stopping = study.early_stopping and EarlyStopping(**study.early_stopping.model_dump())
-        return Trial(number, configuration, seed, self._builder(settings), settings["epochs"], settings["batch_size"], stopping)
+        rule = study.early_stopping
+        stopping = None if rule is None else EarlyStopping(**rule.model_dump())
+        return Trial(
+            number, configuration, seed, self._builder(settings), settings["epochs"], settings["batch_size"], stopping
+        )
 
     def _builder(self, settings: Mapping[str, Any]) -> Callable[[], keras.Model]:
         return lambda: compiled_model(self._study, self._function, settings, self._available())
@@ -197,7 +202,7 @@ class Search:
             if not left:
                 continue
             recorder.started(left, how)
-            error = _error_in(lambda left=left, member=member: train_alone(type(member)(tuple(left)), self._dataset, recorder))
+            error = _error_in(functools.partial(train_alone, Member(tuple(left)), self._dataset, recorder))
             if error is not None:
                 self._fail([trial for trial in left if trial.number not in recorder.ended], error, how)
 
@@ -208,9 +213,9 @@ class Search:
             self._progress.ended(trial.number, "failed", None)
 
     def _scores(self, settings: Mapping[int, Any]) -> dict[int, float | None]:
-        table = self._read.table().set_index("configuration")
-        means = {number: float(table.loc[number, "mean"]) for number in settings}
-        return {number: mean if math.isfinite(mean) else None for number, mean in means.items()}
+        table = self._read.table()
+        means = dict(zip(table["configuration"], table["mean"], strict=True))
+        return {number: float(means[number]) if math.isfinite(means[number]) else None for number in settings}
 
     def _record_seconds(self) -> None:
         seconds = self._before + time.perf_counter() - self._started
@@ -259,6 +264,8 @@ class Search:
         self._progress.say("saving the winner")
         model = compiled_model(self._study, self._function, settings, self._available())
         model.set_weights(load_weights(self._writer.directory, trial))
+        # Keras warns, when it loads the file, of an optimizer that was saved before it was built.
+        model.optimizer.build(model.trainable_variables)
         path = self._writer.directory / "best.keras"
         partial = path.with_name(".best.partial.keras")
         model.save(partial)

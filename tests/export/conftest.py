@@ -1,16 +1,6 @@
 import numpy as np
 import pytest
 
-# Keras 3 hands its variables to numpy.array, whose copy keyword they do not know yet.
-KERAS_ARRAY = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras"
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if "export" in item.path.parts:
-            item.add_marker(pytest.mark.filterwarnings(KERAS_ARRAY))
-
-
 @pytest.fixture(autouse=True)
 def quick_weights(monkeypatch):
     """Draws first weights with NumPy: JAX compiles a program for each new shape, half of these tests' time."""

@@ -5,12 +5,14 @@ import numpy as np
 import onnx
 import pytest
 
+from kerasdl.backend import installed
 from kerasdl.errors import UserError
 from kerasdl.export import ExportError, export_model, fallback
 from kerasdl.export import export as module
 
 layers = keras.layers
 ON_JAX = keras.backend.backend() == "jax"
+EXPORTERS = {"tensorflow", "torch"} & set(installed())
 
 
 class Shifted(layers.Layer):
@@ -59,6 +61,7 @@ def test_own_classes_in_this_process(make, scaling, shake, tmp_path, capfd):
 
 
 @pytest.mark.skipif(not ON_JAX, reason="the other backends export in this process")
+@pytest.mark.skipif(not EXPORTERS, reason="neither TensorFlow nor torch is installed")
 @pytest.mark.parametrize(("make", "name"), [(custom, "layer 'shifted'"), (subclassed, "model 'subclassed'")])
 def test_own_classes_cannot_go_to_a_fresh_process(make, name, tmp_path):
     with pytest.raises(UserError, match=f"{name} .* cannot be loaded in a fresh process"):
@@ -66,6 +69,7 @@ def test_own_classes_cannot_go_to_a_fresh_process(make, name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not EXPORTERS, reason="neither TensorFlow nor torch is installed")
 def test_recurrence(scaling, shake, tmp_path):
     model = keras.Sequential(
         [keras.Input((5, 6)), layers.LSTM(4, name="memory"), layers.Dense(3, activation="softmax")]

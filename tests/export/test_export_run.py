@@ -86,7 +86,7 @@ def test_the_command_overwrites_no_other_file(run, tmp_path):
     result = call(run, "--out", out)
     assert (result.exit_code, result.stderr) == (
         2,
-        f"{out}: already there; give --force to overwrite it, or another --out\n",
+        f"error: {out}: already there; give --force to overwrite it, or another --out\n",
     )
     assert out.read_text() == "precious"
     assert call(run, "--out", out, "--force").exit_code == 0

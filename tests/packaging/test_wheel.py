@@ -59,7 +59,7 @@ def wheel(built) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel, tmp_path_factory) -> Path:
-    """The Python of an environment with the wheel in it; what kerasdl needs is taken from the environment of the tests."""
+    """The Python of an environment with the wheel in it; what kerasdl needs comes from the tests' own environment."""
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=False, symlinks=os.name != "nt")
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -87,7 +87,8 @@ def test_the_wheel_holds_nothing_else(wheel):
 
 def test_the_source_distribution_holds_tests_and_examples(built):
     (path,) = built.glob("*.tar.gz")
-    names = {name.partition("/")[2] for name in tarfile.open(path).getnames()}
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"tests/conftest.py", "examples/run_a_study.py", "LICENSE", "docs/report.png", "tuning/mlp.toml"} <= names
 
 

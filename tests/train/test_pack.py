@@ -1,4 +1,4 @@
-"""A pack changes speed, never results: each member equals itself alone, and equals Keras' `fit` given the same batches."""
+"""A pack changes speed, never results: each member equals itself alone, and Keras' `fit` given the same batches."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,9 @@ LAYERS = {
     "layer_norm": lambda: [keras.layers.Dense(6), keras.layers.LayerNormalization()],
     "group_norm": lambda: [keras.layers.Dense(6), keras.layers.GroupNormalization(2)],
     "unit_norm": lambda: [keras.layers.Dense(6), keras.layers.UnitNormalization()],
-    "regularized": lambda: [keras.layers.Dense(6, kernel_regularizer="l2", activity_regularizer=keras.regularizers.L2(0.01))],
+    "regularized": lambda: [
+        keras.layers.Dense(6, kernel_regularizer="l2", activity_regularizer=keras.regularizers.L2(0.01))
+    ],
     "constrained": lambda: [keras.layers.Dense(6, kernel_constraint=keras.constraints.MaxNorm(0.5))],
     "frozen": lambda: [keras.layers.Dense(6, trainable=False), keras.layers.Dense(4, activation="relu")],
     "embedding": lambda: [
@@ -57,8 +59,8 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_members_equal_fit_with_every_layer(name, training, dense, table):
-    # Plain gradient descent: Adam would turn the rounding of gradients that are zero, as of a bias before a normalization,
-    # into steps of full size.
+    # Plain gradient descent: Adam would turn the rounding of gradients that are zero, as of a bias before a
+    # normalization, into steps of full size.
     build = dense(lambda: keras.optimizers.SGD(0.05), LAYERS[name])
     members = [training.member(build, number=seed, seed=seed) for seed in (0, 1)]
     if name == "convolution_1d" and keras.backend.backend() == "tensorflow":
@@ -179,7 +181,11 @@ def test_binary_classifiers_with_one_unit(training, table):
     from dataclasses import replace
 
     binary = replace(
-        table, **{name: replace(getattr(table, name), y=getattr(table, name).y % 2) for name in ("train", "validation", "test")}
+        table,
+        **{
+            name: replace(getattr(table, name), y=getattr(table, name).y % 2)
+            for name in ("train", "validation", "test")
+        },
     )
 
     def build():

@@ -11,22 +11,6 @@ import kerasdl
 from kerasdl.runs import Run
 from kerasdl.tune import Study
 
-# KerasTuner speaks to Python of some years ago; the words never reach a person.
-KERAS_TUNER = (
-    "ignore:currentThread:DeprecationWarning",
-    "ignore:getName:DeprecationWarning",
-)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            for line in KERAS_TUNER:
-                item.add_marker(pytest.mark.filterwarnings(line))
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, from which new processes find the kerasdl that is tested."""

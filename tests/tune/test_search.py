@@ -172,7 +172,7 @@ def test_the_command_shows_the_table_and_where_everything_is(tune: Tune, copy: P
         assert word in result.stdout
 
 
-def test_a_run_of_a_shipped_name_lies_under_runs(folder: Path, study: Make) -> None:
+def test_a_run_without_a_directory_lies_under_runs(folder: Path, study: Make) -> None:
     with study(name="small", space={}, epochs=1).run(progress=False, export=False) as run:
         assert run.path == Path("runs/small")
         assert len(run.trials()) == 1

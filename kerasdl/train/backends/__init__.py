@@ -5,8 +5,8 @@ Each file offers the same functions, and only these files import a backend:
 - `value_and_grad(function)`: `function(tensors) -> (loss, more)` becomes `tensors -> ((loss, more), gradients)`.
 - `map_members(function, axes)`: `function` of one member becomes one of all members, stacked along the first axis of
   each argument whose entry in `axes` is 0; the others are shared (`None`).
-- `epoch_program(step, results)`: one epoch as one program, `(state, x, y, full, rest) -> (state, metrics)`; `full` holds
-  the row numbers of each full batch, `rest` those of what is left over, as `kerasdl.train.order.batches` gives them.
+- `epoch_program(step, results)`: one epoch as one program, `(state, x, y, full, rest) -> (state, metrics)`; `full`
+  holds the row numbers of each full batch, `rest` those left over, as `kerasdl.train.order.batches` gives them.
 - `compiled(function)`: a function of tensors as one program.
 - `set_seed(seed)`: the backend's own random state.
 - `device()`: what it computes on, in words. `free_memory()`: bytes that are free there.

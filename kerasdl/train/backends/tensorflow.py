@@ -1,5 +1,6 @@
 """Many members as one program on TensorFlow."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,13 +9,22 @@ from tensorflow.python.ops.parallel_for import pfor
 
 from kerasdl.train.backends import free_host_memory
 
-# Keras' argmax compares bit patterns, and TensorFlow's vectorizer has no rule for reading a tensor's bits as another type.
+# Keras' argmax compares bit patterns, and TensorFlow's vectorizer has no rule for reading bits as another type.
 if "Bitcast" not in pfor._pfor_converter_registry:
 
     @pfor.RegisterPFor("Bitcast")
     def _bitcast(loop_input: Any) -> Any:
         return pfor.wrap(tf.bitcast(loop_input.stacked_input(0), loop_input.get_attr("type")), True)
 
+
+def _expected(record: logging.LogRecord) -> bool:
+    """Keeps what TensorFlow logs, but its advice against tracing anew for the programs that are made for each pack."""
+    message = record.getMessage()
+    return "triggered tf.function retracing" not in message or not any(name in message for name in _TRACED_ONCE)
+
+
+_TRACED_ONCE = ("epoch_program", "map_members", "compiled", "_unmapped")
+tf.get_logger().addFilter(_expected)
 
 
 def value_and_grad(function: Callable[..., Any]) -> Callable[..., Any]:
