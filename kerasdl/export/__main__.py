@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kerasdl.commands import plain_errors
+from kerasdl.commands import PlainCommand, plain_errors
 from kerasdl.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@application.command()
+@application.command(cls=PlainCommand)
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="The folder of a run, or a .keras file.")],
     target: Annotated[str, typer.Option(help="A shipped target, or the path of a TOML file.")] = "onnx",

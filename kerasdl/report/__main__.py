@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from kerasdl.commands import plain_errors
+from kerasdl.commands import PlainCommand, plain_errors
 
 application = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@application.command()
+@application.command(cls=PlainCommand)
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a started study.")]) -> None:
     """Writes report.html and figures/ again from what a run holds, and prints the page's path.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kerasdl.commands import plain_errors
+from kerasdl.commands import PlainCommand, plain_errors
 from kerasdl.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _list(value: bool) -> None:
     raise typer.Exit
 
 
-@application.command()
+@application.command(cls=PlainCommand)
 def tune(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A shipped study's name (see --list) or a TOML file.")],
     backend: Annotated[

@@ -12,12 +12,6 @@ from kerasdl.runs import Run
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SMALL = ["--epochs", "1", "--repeats", "2"]
 
-# KerasTuner speaks to Python of some years ago; the words never reach a person.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
-]
-
 
 @pytest.fixture
 def run_example(tmp_path, monkeypatch, capsys, backend_name):

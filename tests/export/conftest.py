@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+
 @pytest.fixture(autouse=True)
 def quick_weights(monkeypatch):
     """Draws first weights with NumPy: JAX compiles a program for each new shape, half of these tests' time."""

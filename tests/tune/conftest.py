@@ -11,6 +11,7 @@ import kerasdl
 from kerasdl.runs import Run
 from kerasdl.tune import Study
 
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, from which new processes find the kerasdl that is tested."""
