@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -84,8 +85,19 @@ class RunWriter:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        untouched = any(isinstance(part, UserError) for part in exception) and self._is_empty()
         self._connection.close()
+        if untouched:
+            # Nothing was trained, and the mended study is not to be told that another one is here.
+            for name in (STUDY_NAME, "run.sqlite", "run.sqlite-wal", "run.sqlite-shm"):
+                (self.directory / name).unlink(missing_ok=True)
         self._lock.release()
+
+    def _is_empty(self) -> bool:
+        try:
+            return self._connection.execute("SELECT COUNT(*) FROM trial").fetchone()[0] == 0
+        except sqlite3.DatabaseError:
+            return False
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

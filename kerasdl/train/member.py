@@ -1,11 +1,13 @@
 """One member of a pack as pure functions: a training step, an evaluation, its metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from kerasdl.train import numbers
 from kerasdl.train.optimizer import OptimizerProgram, current
 
 Tensors = list[Any]
@@ -18,6 +20,7 @@ class State(NamedTuple):
     non_trainable: Tensors
     optimizer: Tensors
     metrics: Tensors
+    numbers: Tensors
 
 
 class MemberProgram:
@@ -37,6 +40,7 @@ class MemberProgram:
         self._loss_mean = keras.metrics.Mean(name="loss")
         model.compute_metrics(x, keras.ops.convert_to_tensor(y), model(x), None)
         model.reset_metrics()
+        self._layer_numbers = numbers.of_layers(model)
         self._trainable = list(model.trainable_variables)
         self._non_trainable = list(model.non_trainable_variables)
         self._metrics = [*self._loss_mean.variables, *model.metrics_variables]
@@ -55,6 +59,10 @@ class MemberProgram:
             values(model.non_trainable_variables),
             self._initial_optimizer(model.optimizer),
             self.initial_metrics(),
+            [
+                np.float32(number.value)
+                for number in (*numbers.of_layers(model), *numbers.of_optimizer(model.optimizer))
+            ],
         )
 
     def _initial_optimizer(self, optimizer: keras.Optimizer) -> list[np.ndarray]:
@@ -86,14 +94,15 @@ class MemberProgram:
                 *zip(self._non_trainable, state.non_trainable, strict=True),
             ]
             with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-                predictions, loss = self._forward(x, y, training=True)
+                predictions, loss = self._forward(state, x, y, training=True)
             return loss, (predictions, current(scope, self._non_trainable, state.non_trainable))
 
         parameters = self.optimizer.unpack(state.trainable)
         (loss, (predictions, non_trainable)), gradients = self._value_and_grad(loss_of)(parameters)
-        trainable, optimizer = self.optimizer.apply(state.optimizer, gradients, state.trainable)
+        own = state.numbers[len(self._layer_numbers) :]
+        trainable, optimizer = self.optimizer.apply(state.optimizer, gradients, state.trainable, own)
         metrics = self._update_metrics(state.metrics, loss, x, y, predictions)
-        return State(trainable, non_trainable, optimizer, metrics)
+        return State(trainable, non_trainable, optimizer, metrics, state.numbers)
 
     def evaluate(self, state: State, x: Any, y: Any) -> tuple[State, Any]:
         """Scores one batch in inference mode.
@@ -106,16 +115,21 @@ class MemberProgram:
             *zip(self._non_trainable, state.non_trainable, strict=True),
         ]
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
-            predictions, loss = self._forward(x, y, training=False)
+            predictions, loss = self._forward(state, x, y, training=False)
         return state._replace(metrics=self._update_metrics(state.metrics, loss, x, y, predictions)), predictions
 
-    def _forward(self, x: Any, y: Any, *, training: bool) -> tuple[Any, Any]:
+    def _forward(self, state: State, x: Any, y: Any, *, training: bool) -> tuple[Any, Any]:
         try:
-            predictions = self.model(x, training=training)
-            return predictions, self.model.compute_loss(x=x, y=y, y_pred=predictions, training=training)
+            with self.with_numbers(state.numbers):
+                predictions = self.model(x, training=training)
+                return predictions, self.model.compute_loss(x=x, y=y, y_pred=predictions, training=training)
         finally:
             # Losses that layers added stay in their lists; a tensor of this trace must not be found by the next.
             self.model._clear_losses()
+
+    def with_numbers(self, own: Sequence[Any]) -> AbstractContextManager[None]:
+        """Gives the model's layers a member's numbers for a while."""
+        return numbers.replaced(self._layer_numbers, own[: len(self._layer_numbers)])
 
     def _update_metrics(self, state: Tensors, loss: Any, x: Any, y: Any, predictions: Any) -> Tensors:
         with keras.StatelessScope(state_mapping=list(zip(self._metrics, state, strict=True))) as scope:

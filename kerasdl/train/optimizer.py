@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasdl.train import numbers
+
 # Each updates every number by itself, so that all of a model's variables may be stepped as one long one: a dozen
 # operations a step instead of a dozen for each variable.
 ELEMENTWISE = (
@@ -58,6 +60,7 @@ class OptimizerProgram:
         self._make_pure()
         self._optimizer.build(self.targets)
         self.variables = list(self._optimizer.variables)
+        self._numbers = numbers.of_optimizer(self._optimizer)
 
     def _make_pure(self) -> None:
         """Gives the optimizer the methods of Keras' backend-free base class.
@@ -95,13 +98,14 @@ class OptimizerProgram:
         pieces = np.split(values[0], np.cumsum(self._sizes)[:-1])
         return [piece.reshape(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
 
-    def apply(self, state: Tensors, gradients: Tensors, tensors: Tensors) -> tuple[Tensors, Tensors]:
+    def apply(self, state: Tensors, gradients: Tensors, tensors: Tensors, own: Tensors) -> tuple[Tensors, Tensors]:
         """Takes one step.
 
         Args:
             state: The optimizer's variables.
             gradients: One for each trainable variable.
             tensors: What travels for the trainable variables.
+            own: This member's numbers, in the order of `kerasdl.train.numbers.of_optimizer`.
 
         Returns:
             The trainable tensors and the optimizer's variables after the step.
@@ -111,7 +115,7 @@ class OptimizerProgram:
             gradients = self._optimizer._clip_gradients(gradients)
             gradients = [keras.ops.concatenate([keras.ops.reshape(gradient, (-1,)) for gradient in gradients])]
         mapping = [*zip(self.targets, tensors, strict=True), *zip(self.variables, state, strict=True)]
-        with keras.StatelessScope(state_mapping=mapping) as scope:
+        with keras.StatelessScope(state_mapping=mapping) as scope, numbers.replaced(self._numbers, own):
             self._step(gradients)
         return current(scope, self.targets, tensors), current(scope, self.variables, state)
 

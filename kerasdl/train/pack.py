@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -44,7 +44,7 @@ class _Seat:
     progress: Progress
     position: int
     logs: Logs = field(default_factory=dict)
-    seconds: float = 0.0
+    seconds: dict[int, float] = field(default_factory=dict)
     ended: bool = False
 
 
@@ -52,7 +52,8 @@ class PackTrainer:
     """Trains members that build the same architecture, as one program on the running backend.
 
     Args:
-        members: They share architecture, optimizer, loss, metrics and batch size; seeds and learning rates may differ.
+        members: They share architecture, optimizer, loss, metrics and batch size, and differ in seed and in numbers
+            that `kerasdl.train.numbers` names, or in the learning rate.
         dataset: What to learn from.
         recorder: Who is told.
     """
@@ -150,9 +151,10 @@ class PackTrainer:
         for seat, own in zip(self._seats, logs, strict=True):
             if seat.ended:
                 continue
-            seat.seconds += share
             seat.logs = own
             running = [trial for trial in seat.member.trials if trial.epochs >= epoch]
+            for trial in running:
+                seat.seconds[trial.number] = seat.seconds.get(trial.number, 0.0) + share / len(running)
             rows.update({trial.number: own for trial in running})
             stop = seat.progress.update(epoch, own, functools.partial(self._weights, seat))
             ended = [trial for trial in running if stop or trial.epochs == epoch]
@@ -169,24 +171,24 @@ class PackTrainer:
 
     def _finish(self, seat: _Seat, trials: list[Trial]) -> None:
         logs, weights = seat.progress.ending(seat.logs, lambda: self._weights(seat))
-        parts: dict[str, Any] = {"logs": logs, "parameters": self.parameters, "seconds": seat.seconds}
+        parts: dict[str, Any] = {"logs": logs, "parameters": self.parameters}
         if seat.progress.diverged:
             outcome = Outcome("diverged", **parts, message=seat.progress.diverged)
         else:
-            outcome = Outcome("completed", **parts, weights=weights, **self._test(weights))
+            outcome = Outcome("completed", **parts, weights=weights, **self._test(seat, weights))
         for trial in trials:
-            self._recorder.finished(trial, outcome)
+            self._recorder.finished(trial, replace(outcome, seconds=seat.seconds[trial.number]))
 
-    def _test(self, weights: list[np.ndarray]) -> dict[str, Any]:
+    def _test(self, seat: _Seat, weights: list[np.ndarray]) -> dict[str, Any]:
         model, split = self._program.model, self._dataset.test
         if not len(split):
             return {}
         model.set_weights(weights)
         predictions = predict(model, split.x)
-        return {
-            "test": test_metrics(model, split.x, split.y, predictions),
-            "confusion": confusion(split.y, predictions),
-        }
+        own = [float(keras.ops.convert_to_numpy(number[seat.position])) for number in self._state.numbers]
+        with self._program.with_numbers(own):
+            metrics = test_metrics(model, split.x, split.y, predictions)
+        return {"test": metrics, "confusion": confusion(split.y, predictions)}
 
 
 def build(trial: Trial) -> keras.Model:

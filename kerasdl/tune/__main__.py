@@ -44,6 +44,10 @@ def tune(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's directory [default: runs/STUDY].")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Move a run that is there aside and start anew.")] = False,
     no_export: Annotated[bool, typer.Option("--no-export", help="Leave the winner unexported.")] = False,
+    memory: Annotated[
+        float | None, typer.Option(min=0.01, metavar="GIB", help="GiB that a pack of trials may use [default: half].")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Print how the study would run, and leave.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone on standard output.")] = False,
     listing: Annotated[
         bool, typer.Option("--list", is_eager=True, callback=_list, help="List the shipped studies and leave.")
@@ -56,7 +60,11 @@ def tune(
     options = {"data": data, "trials": trials, "repeats": repeats, "epochs": epochs}
     with plain_errors():
         loaded = _load(study, options, changes or [])
-        run = loaded.run(out, backend=backend, progress=not as_json, fresh=fresh, export=not no_export)
+        budget = None if memory is None else int(memory * 2**30)
+        if explain:
+            typer.echo(loaded.explain(backend=backend, memory=budget))
+            return
+        run = loaded.run(out, backend=backend, progress=not as_json, fresh=fresh, export=not no_export, memory=budget)
         with run:
             if as_json:
                 typer.echo((run.path / "summary.json").read_text(encoding="utf-8"), nl=False)

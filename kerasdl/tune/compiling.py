@@ -38,17 +38,19 @@ def compiled_model(
     Returns:
         A compiled model.
     """
-    builder = study.builder
-    if builder.takes_hp:
+    if study.builder.takes_hp:
         hyperparameters = keras_tuner.HyperParameters()
         hyperparameters.values = {**settings}
-        model = builders.call(function, {}, {**available, "hp": hyperparameters})
-    else:
-        own = {name: value for name, value in settings.items() if builder.any_setting or name in builder.settings}
-        model = builders.call(function, own, available)
+        available = {**available, "hp": hyperparameters}
+    model = builders.call(function, own_settings(study.builder, settings), available)
     if isinstance(model, keras.Model) and not model.compiled:
         compile_classifier(model, settings)
     return model
+
+
+def own_settings(builder: builders.Builder, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Picks the settings that are arguments of a builder out of all of a configuration's."""
+    return {name: value for name, value in settings.items() if builder.any_setting or name in builder.settings}
 
 
 def compile_classifier(model: keras.Model, settings: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from kerasdl.data import Dataset
-from kerasdl.train import Trial
+from kerasdl.train import Trial, numbers
 from kerasdl.train.backends import current_backend
 from kerasdl.train.pack import SCORING_BYTES, Member, build
 
@@ -60,8 +60,9 @@ def plan(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint], memory: i
     """Forms packs.
 
     Trials share a pack when they build the same architecture with the same optimizer, loss, metrics and batch size and
-    differ in seed and learning rate alone (horizontal fusion, as in HFTA, Wang et al., MLSys 2021). Trials that differ
-    in the number of epochs alone share their epochs.
+    differ in their seed and in numbers that can be stacked alone: learning rate, weight decay, L1, L2, the optimizer's
+    betas, rho and epsilon (horizontal fusion, as in HFTA, Wang et al., MLSys 2021). Trials that differ in the number of
+    epochs alone share their epochs.
 
     Args:
         trials: What is to be trained.
@@ -124,15 +125,15 @@ def blueprint(trial: Trial, dataset: Dataset) -> Blueprint:
     model = build(trial)
     obstacle = _obstacle(model)
     architecture = f"configuration {trial.configuration}"
-    numbers: dict[str, float] = {}
+    found: dict[str, float] = {}
     if obstacle is None:
         try:
-            architecture, numbers = _describe(model)
+            architecture, found = _describe(model)
         except (NotImplementedError, TypeError, ValueError):
             # A model that cannot say what it is made of is like its own repeats alone.
-            numbers = {"epochs": float(trial.epochs)}
+            found = {"epochs": float(trial.epochs)}
     return Blueprint(
-        architecture, tuple(sorted(numbers.items())), obstacle, _separate(model), _member_bytes(model, trial, dataset)
+        architecture, tuple(sorted(found.items())), obstacle, _separate(model), _member_bytes(model, trial, dataset)
     )
 
 
@@ -156,20 +157,23 @@ def _separate(model: keras.Model) -> str | None:
 
 
 def _describe(model: keras.Model) -> tuple[str, dict[str, float]]:
-    compiled = model.get_compile_config()
+    stackable = [*numbers.of_layers(model), *numbers.of_optimizer(model.optimizer)]
+    found = {number.name: number.value for number in stackable}
+    with numbers.replaced(stackable, [1.0] * len(stackable)):
+        compiled, layers = model.get_compile_config(), model.get_config()
     optimizer = compiled["optimizer"]["config"]
     optimizer.pop("name", None)
-    numbers = {}
     if isinstance(optimizer.get("learning_rate"), int | float):
-        numbers["learning_rate"] = float(optimizer.pop("learning_rate"))
+        found["learning_rate"] = float(optimizer.pop("learning_rate"))
     parts = {
         "class": f"{type(model).__module__}.{type(model).__qualname__}",
-        "model": _without_names(model.get_config()),
+        "model": _without_names(layers),
+        "numbers": [number.name for number in stackable],
         "compile": compiled,
         "shapes": [list(variable.shape) for variable in model.variables],
         "trainable": [variable.trainable for variable in model.variables],
     }
-    return json.dumps(parts, sort_keys=True, default=_as_text), numbers
+    return json.dumps(parts, sort_keys=True, default=_as_text), found
 
 
 def _as_text(value: Any) -> str:

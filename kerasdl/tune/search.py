@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import keras_tuner
 
 from kerasdl.data import Dataset
 from kerasdl.errors import UserError, nearest
-from kerasdl.models import builders
 from kerasdl.runs import Run, RunWriter, TrialResult
 from kerasdl.runs.writer import load_weights
-from kerasdl.train import EarlyStopping, Outcome, Trial
+from kerasdl.train import Trial
 from kerasdl.train.alone import train_alone
 from kerasdl.train.pack import Member, PackTrainer, build
-from kerasdl.train.trial import Logs, first_line
-from kerasdl.tune.compiling import compiled_model
+from kerasdl.train.trial import first_line
 from kerasdl.tune.environment import describe
-from kerasdl.tune.planner import Blueprint, Pack, blueprint, plan
+from kerasdl.tune.planner import Pack, plan
 from kerasdl.tune.progress import Progress
-from kerasdl.tune.proposals import Proposals
+from kerasdl.tune.recorder import RunRecorder
 from kerasdl.tune.study import Study
+from kerasdl.tune.trials import TrialMaker
 
 
-def run_study(study: Study, directory: Path, *, progress: bool, fresh: bool, export: bool) -> Run:
+def run_study(
+    study: Study, directory: Path, *, progress: bool, fresh: bool, export: bool, memory: int | None = None
+) -> Run:
     """Runs a study on the backend that Keras runs on; see `Study.run`."""
     with Progress(study, enabled=progress) as shown:
         shown.say("loading data")
@@ -36,7 +36,7 @@ def run_study(study: Study, directory: Path, *, progress: bool, fresh: bool, exp
         with RunWriter(directory, study.frozen(identity), fresh=fresh) as writer, Run.open(directory) as read:
             if writer.moved is not None:
                 shown.note(f"the run that was there is now in {writer.moved}")
-            search = Search(study, dataset, writer, read, shown)
+            search = Search(study, dataset, writer, read, shown, memory)
             search.run()
             search.conclude(export=export)
     return Run.open(directory)
@@ -51,15 +51,25 @@ class Search:
         writer: Who writes the run.
         read: The same run, to read.
         progress: Who shows how far it is.
+        memory: Bytes that a pack may use; half of what is free where absent.
     """
 
-    def __init__(self, study: Study, dataset: Dataset, writer: RunWriter, read: Run, progress: Progress) -> None:
+    def __init__(
+        self,
+        study: Study,
+        dataset: Dataset,
+        writer: RunWriter,
+        read: Run,
+        progress: Progress,
+        memory: int | None = None,
+    ) -> None:
+        self._memory = memory
         self._study = study
         self._dataset = dataset
         self._writer = writer
         self._progress = progress
-        self._function = study.builder.load()
-        self._proposals = Proposals(study, self._declare if study.builder.takes_hp else None)
+        self._maker = TrialMaker(study, dataset)
+        self._proposals = self._maker.proposals()
         self._read = read
         self._before = self._read.seconds
         self._started = time.perf_counter()
@@ -90,16 +100,6 @@ class Search:
         if number == 0:
             raise UserError("space: the search found no configuration to try; widen the space or its conditions")
 
-    def _declare(self, hyperparameters: keras_tuner.HyperParameters) -> None:
-        builders.call(self._function, {}, self._available(hyperparameters))
-
-    def _available(self, hyperparameters: keras_tuner.HyperParameters | None = None) -> dict[str, Any]:
-        available: dict[str, Any] = {
-            "input_shape": self._dataset.input_shape,
-            "classes": len(self._dataset.classes),
-        }
-        return available if hyperparameters is None else {**available, "hp": hyperparameters}
-
     def _record_facts(self) -> None:
         writer, goal = self._writer, self._study.goal
         writer.record_fact("objective", {"name": goal.name, "direction": goal.direction})
@@ -119,12 +119,13 @@ class Search:
                 )
 
     def _check_objective(self, settings: Mapping[str, Any]) -> None:
-        trial = self._trial(0, 0, self._study.seed, settings)
+        trial = self._maker.trial(0, 0, self._study.seed, settings)
         try:
-            model = build(trial)
+            names = _metric_names(build(trial), self._dataset)
+        except UserError:
+            raise
         except Exception:  # noqa: BLE001 - it fails again as a trial, where it is recorded
             return
-        names = _metric_names(model, self._dataset)
         for key, name in (("objective", self._study.goal.name), ("early_stopping.monitor", self._monitored())):
             if name is not None and name not in names:
                 raise UserError(f"{key}: {name!r} is not computed; {nearest(name, names)}")
@@ -132,25 +133,9 @@ class Search:
     def _monitored(self) -> str | None:
         return self._study.early_stopping.monitor if self._study.early_stopping else None
 
-    def _trial(self, number: int, configuration: int, seed: int, settings: Mapping[str, Any]) -> Trial:
-        study = self._study
-        rule = study.early_stopping
-        stopping = None if rule is None else EarlyStopping(**rule.model_dump())
-        return Trial(
-            number, configuration, seed, self._builder(settings), settings["epochs"], settings["batch_size"], stopping
-        )
-
-    def _builder(self, settings: Mapping[str, Any]) -> Callable[[], keras.Model]:
-        return lambda: compiled_model(self._study, self._function, settings, self._available())
-
     def _train_round(self, settings: Mapping[int, Mapping[str, Any]]) -> None:
-        repeats = self._study.repeats
         done = set(self._ended())
-        trials = [
-            self._trial(configuration * repeats + repeat, configuration, self._study.seed + repeat, values)
-            for configuration, values in settings.items()
-            for repeat in range(repeats)
-        ]
+        trials = self._maker.trials(settings)
         self._progress.round(trials, done, self._planned(len(settings)))
         todo = [trial for trial in trials if trial.number not in done]
         for pack in self._planned_packs(todo):
@@ -170,22 +155,11 @@ class Search:
 
     def _planned_packs(self, trials: Sequence[Trial]) -> list[Pack]:
         self._progress.say("planning")
-        blueprints: dict[int, Blueprint] = {}
-        errors: dict[int, str] = {}
-        for trial in trials:
-            number = trial.configuration
-            if number in blueprints or number in errors:
-                continue
-            try:
-                blueprints[number] = blueprint(trial, self._dataset)
-            except UserError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a user's builder raises is a result of the trial
-                errors[number] = first_line(error)
+        blueprints, errors = self._maker.blueprints(trials)
         for trial in trials:
             if trial.configuration in errors:
                 self._fail([trial], errors[trial.configuration], "not trained: its model could not be built")
-        return plan([trial for trial in trials if trial.configuration in blueprints], blueprints)
+        return plan([trial for trial in trials if trial.configuration in blueprints], blueprints, self._memory)
 
     def _train(self, pack: Pack) -> None:
         recorder = RunRecorder(self._writer, self._study.goal.name, self._progress)
@@ -262,7 +236,7 @@ class Search:
 
     def _save_best(self, trial: int, settings: Mapping[str, Any]) -> None:
         self._progress.say("saving the winner")
-        model = compiled_model(self._study, self._function, settings, self._available())
+        model = self._maker.model(settings)
         model.set_weights(load_weights(self._writer.directory, trial))
         # Keras warns, when it loads the file, of an optimizer that was saved before it was built.
         model.optimizer.build(model.trainable_variables)
@@ -283,50 +257,6 @@ class Search:
             self._progress.note(f"not exported: {error}")
             return
         self._writer.record_fact("export", {**result.as_dict(), "path": result.path.name})
-
-
-class RunRecorder:
-    """Writes what trials tell while they train into the run, and shows it.
-
-    Args:
-        writer: Who writes the run.
-        objective: The metric that is a trial's score.
-        progress: Who shows how far it is.
-    """
-
-    def __init__(self, writer: RunWriter, objective: str, progress: Progress) -> None:
-        self._writer = writer
-        self._objective = objective
-        self._progress = progress
-        self.ended: set[int] = set()
-
-    def started(self, trials: Sequence[Trial], how: str) -> None:
-        """Marks trials as running."""
-        self._writer.start_trials([(trial.number, trial.configuration, trial.seed, how) for trial in trials])
-
-    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
-        """Writes an epoch of trials that run together."""
-        self._writer.record_epoch(epoch, logs, seconds)
-        self._progress.epoch(list(logs))
-
-    def finished(self, trial: Trial, outcome: Outcome) -> None:
-        """Writes a trial's end."""
-        score = outcome.logs.get(self._objective)
-        self._writer.finish_trial(
-            trial.number,
-            TrialResult(
-                outcome.status,
-                score=score if outcome.status == "completed" else None,
-                test=outcome.test,
-                parameters=outcome.parameters,
-                seconds=outcome.seconds,
-                message=outcome.message,
-                confusion=outcome.confusion,
-                weights=outcome.weights,
-            ),
-        )
-        self.ended.add(trial.number)
-        self._progress.ended(trial.number, outcome.status, score)
 
 
 def _error_in(action: Callable[[], Any]) -> str | None:

@@ -201,6 +201,7 @@ class Study(BaseModel):
         progress: bool = True,
         fresh: bool = False,
         export: bool = True,
+        memory: int | None = None,
     ) -> "Run":
         """Runs the study, or goes on with a run of it.
 
@@ -210,6 +211,7 @@ class Study(BaseModel):
             progress: Whether to show progress where there is a terminal.
             fresh: Whether a run that is there is moved aside and a new one started.
             export: Whether the winner is exported.
+            memory: Bytes that trials which run as one program may use; half of what is free on the device where absent.
 
         Returns:
             The run.
@@ -231,7 +233,22 @@ class Study(BaseModel):
         self._builder.load()
         from kerasdl.tune.search import run_study
 
-        return run_study(self, target, progress=progress, fresh=fresh, export=export)
+        return run_study(self, target, progress=progress, fresh=fresh, export=export, memory=memory)
+
+    def explain(self, *, backend: str | None = None, memory: int | None = None) -> str:
+        """Tells how the study would run, without training: its packs, its stages, and what is trained alone and why.
+
+        Args:
+            backend: As for `run`.
+            memory: As for `run`.
+        """
+        from kerasdl import backend as backends
+
+        backends.choose(backend)
+        backends.start()
+        from kerasdl.tune.forecast import forecast
+
+        return forecast(self, memory)
 
 
 def _shorthand(values: dict[str, Any]) -> dict[str, Any]:

@@ -198,3 +198,38 @@ def test_binary_classifiers_with_one_unit(training, table):
     for number, member in enumerate(members):
         training.assert_same(packed, training.alone(member, binary), number)
     assert packed.outcomes[0].confusion.shape == (2, 2)
+
+
+NUMBERS = {
+    "learning_rate": lambda value: keras.optimizers.SGD(value),
+    "weight_decay": lambda value: keras.optimizers.AdamW(0.01, weight_decay=value),
+    "beta_1": lambda value: keras.optimizers.Adam(0.01, beta_1=value),
+    "beta_2": lambda value: keras.optimizers.Adam(0.01, beta_2=value),
+    "rho": lambda value: keras.optimizers.RMSprop(0.01, rho=value),
+    "epsilon": lambda value: keras.optimizers.Adagrad(0.05, epsilon=value),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_of_the_optimizer_differ_between_members(name, training, dense, table):
+    members = [
+        training.member(dense(lambda value=value: NUMBERS[name](value)), number=number)
+        for number, value in enumerate([0.05, 0.5])
+    ]
+    packed = training.pack(members, table)
+    training.assert_same(packed, training.alone(members[1], table), 1)
+    assert packed.logs[0][-1]["loss"] != packed.logs[1][-1]["loss"]
+
+
+@pytest.mark.parametrize("penalty", ["L1", "L2"])
+def test_penalties_differ_between_members(penalty, training, dense, table):
+    def layers(weight):
+        return [keras.layers.Dense(6, kernel_regularizer=getattr(keras.regularizers, penalty)(weight))]
+
+    members = [
+        training.member(dense(lambda: keras.optimizers.SGD(0.05), lambda weight=weight: layers(weight)), number=number)
+        for number, weight in enumerate([0.001, 0.1])
+    ]
+    packed = training.pack(members, table)
+    training.assert_same(packed, training.alone(members[1], table), 1)
+    assert packed.outcomes[1].test["loss"] > packed.outcomes[0].test["loss"]

@@ -1,17 +1,29 @@
 """Many members as one program on PyTorch."""
 
 import itertools
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch._decomp import get_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 from torch.utils import _pytree as pytree
 
 from kerasdl.train.backends import free_host_memory
 
+# How many steps are timed to choose the number of threads, and after how many epochs it is chosen again.
+TIMED_STEPS = 10
+TIMED_EPOCHS = 5
+
+# PyTorch's binary cross-entropy raises an error for the whole pack where one member predicts NaN; its formula does not.
+_UNCHECKED = get_decompositions(
+    [torch.ops.aten.binary_cross_entropy.default, torch.ops.aten.binary_cross_entropy_backward.default]
+)
+
+_CORES = torch.get_num_threads()
 _COPIES = (torch.ops.aten.lift_fresh_copy.default, torch.ops.aten.detach.default, torch.ops.aten.alias.default)
 
 
@@ -31,14 +43,37 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
 
 def epoch_program(step: Callable[..., Any], results: Callable[..., Any]) -> Callable[..., Any]:
     step, results = compiled(step), compiled(results)
+    epochs = itertools.count()
 
     def epoch(state: Any, x: Any, y: Any, full: Any, rest: Any) -> Any:
+        def trial_steps() -> None:
+            for rows in full[:TIMED_STEPS]:
+                step(state, x[rows], y[rows])
+
+        if next(epochs) % TIMED_EPOCHS == 0 and not torch.cuda.is_available():
+            _choose_threads(trial_steps)
         remainder = [rest] if rest.shape[-1] else []
         for rows in itertools.chain(full, remainder):
             state = step(state, x[rows], y[rows])
         return state, results(state)
 
     return epoch
+
+
+def _choose_threads(work: Callable[[], None]) -> None:
+    """Takes one thread or as many as there are cores, whichever does some work faster now.
+
+    Small operations gain a third from a second core where it is idle, and lose tenfold where another process holds it:
+    every one of them waits until all its threads had their turn.
+    """
+    work()
+    seconds = {}
+    for threads in {1, _CORES}:
+        torch.set_num_threads(threads)
+        started = time.perf_counter()
+        work()
+        seconds[threads] = time.perf_counter() - started
+    torch.set_num_threads(min(seconds, key=lambda threads: seconds[threads]))
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +104,7 @@ def _record(function: Callable[..., Any], tensors: list[Any], structure: Any) ->
         output_structures.append(output_structure)
         return tuple(outputs)
 
-    graph = make_fx(torch.func.functionalize(flat, remove="mutations"))(*tensors)
+    graph = make_fx(torch.func.functionalize(flat, remove="mutations"), decomposition_table=_UNCHECKED)(*tensors)
     for node in list(graph.graph.nodes):
         if node.target in _COPIES:
             node.replace_all_uses_with(node.args[0])

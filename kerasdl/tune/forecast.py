@@ -1,0 +1,64 @@
+"""Tells how a study would run, without training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kerasdl.tune.planner import Pack, plan
+from kerasdl.tune.study import Study
+from kerasdl.tune.trials import TrialMaker
+
+
+def forecast(study: Study, memory: int | None = None) -> str:
+    """Plans the first round of a study: all of a grid or a random search.
+
+    Args:
+        study: The study.
+        memory: Bytes that a pack may use; half of what is free where absent.
+
+    Returns:
+        A text: a paragraph on the whole, then a line a pack.
+    """
+    maker = TrialMaker(study, study.load_data())
+    proposals = maker.proposals()
+    varied = proposals.ask()
+    settings = {number: study.settings(values) for number, values in varied.items()}
+    trials = maker.trials(settings)
+    blueprints, errors = maker.blueprints(trials)
+    packs = plan([trial for trial in trials if trial.configuration in blueprints], blueprints, memory)
+    lines = [_whole(packs, len(settings), len(trials), first=proposals.adaptive), ""]
+    lines += [_line(number, pack, varied) for number, pack in enumerate(packs, start=1)]
+    lines += [f"not trained: {_settings([varied[number]])}: {error}" for number, error in errors.items()]
+    return "\n".join(lines)
+
+
+def _whole(packs: list[Pack], configurations: int, trials: int, *, first: bool) -> str:
+    asked = sum(trial.epochs for pack in packs for trial in pack.trials)
+    trained = sum(member.longest.epochs for pack in packs for member in pack.members)
+    epochs = sum(
+        max(member.longest.epochs for member in pack.members) if pack.fused else _alone(pack) for pack in packs
+    )
+    saved = "" if trained == asked else f" ({1 - trained / asked:.0%} less: trials share their epochs)"
+    begin = "the first round has " if first else ""
+    return (
+        f"{begin}{configurations} configurations, {trials} trials. They ask for {asked:,} epochs; {trained:,} are "
+        f"trained{saved}, by programs that run {epochs:,} times over the data."
+    )
+
+
+def _alone(pack: Pack) -> int:
+    return sum(member.longest.epochs for member in pack.members)
+
+
+def _line(number: int, pack: Pack, varied: Mapping[int, Mapping[str, Any]]) -> str:
+    numbers = dict.fromkeys(trial.configuration for trial in pack.trials)
+    return f"{number:>3}. {_settings([varied[one] for one in numbers])}: {len(pack.trials)} trials, {pack.how}"
+
+
+def _settings(many: list[Mapping[str, Any]]) -> str:
+    """Names each setting with its values in some configurations."""
+    names = dict.fromkeys(name for one in many for name in one)
+    values = {name: list(dict.fromkeys(str(one[name]) for one in many if name in one)) for name in names}
+    shown = {
+        name: found if len(found) <= 4 else [*found[:3], f"and {len(found) - 3} more"] for name, found in values.items()
+    }
+    return ", ".join(f"{name} {' / '.join(found)}" for name, found in shown.items())

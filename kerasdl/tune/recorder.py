@@ -1,0 +1,52 @@
+"""Writes what trials tell while they train into the run, and shows it."""
+
+from collections.abc import Mapping, Sequence
+
+from kerasdl.runs import RunWriter, TrialResult
+from kerasdl.train import Outcome, Trial
+from kerasdl.train.trial import Logs
+from kerasdl.tune.progress import Progress
+
+
+class RunRecorder:
+    """Writes what trials tell while they train into the run, and shows it.
+
+    Args:
+        writer: Who writes the run.
+        objective: The metric that is a trial's score.
+        progress: Who shows how far it is.
+    """
+
+    def __init__(self, writer: RunWriter, objective: str, progress: Progress) -> None:
+        self._writer = writer
+        self._objective = objective
+        self._progress = progress
+        self.ended: set[int] = set()
+
+    def started(self, trials: Sequence[Trial], how: str) -> None:
+        """Marks trials as running."""
+        self._writer.start_trials([(trial.number, trial.configuration, trial.seed, how) for trial in trials])
+
+    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
+        """Writes an epoch of trials that run together."""
+        self._writer.record_epoch(epoch, logs, seconds)
+        self._progress.epoch(list(logs))
+
+    def finished(self, trial: Trial, outcome: Outcome) -> None:
+        """Writes a trial's end."""
+        score = outcome.logs.get(self._objective)
+        self._writer.finish_trial(
+            trial.number,
+            TrialResult(
+                outcome.status,
+                score=score if outcome.status == "completed" else None,
+                test=outcome.test,
+                parameters=outcome.parameters,
+                seconds=outcome.seconds,
+                message=outcome.message,
+                confusion=outcome.confusion,
+                weights=outcome.weights,
+            ),
+        )
+        self.ended.add(trial.number)
+        self._progress.ended(trial.number, outcome.status, score)

@@ -1,0 +1,85 @@
+"""Makes the trials of a study's configurations, and their blueprints."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras_tuner
+
+from kerasdl.data import Dataset
+from kerasdl.errors import UserError
+from kerasdl.models import builders
+from kerasdl.train import EarlyStopping, Trial
+from kerasdl.train.trial import first_line
+from kerasdl.tune.compiling import compiled_model, own_settings
+from kerasdl.tune.planner import Blueprint, blueprint
+from kerasdl.tune.proposals import Proposals
+from kerasdl.tune.space import Encoding
+from kerasdl.tune.study import Study
+
+
+class TrialMaker:
+    """What a study trains.
+
+    Args:
+        study: The study.
+        dataset: What it learns from.
+    """
+
+    def __init__(self, study: Study, dataset: Dataset) -> None:
+        self._study = study
+        self._dataset = dataset
+        self._function = study.builder.load()
+        self._available: dict[str, Any] = {"input_shape": dataset.input_shape, "classes": len(dataset.classes)}
+
+    def proposals(self) -> Proposals:
+        """Returns the study's configurations, to be asked for."""
+        return Proposals(self._study, self._declare if self._study.builder.takes_hp else None)
+
+    def _declare(self, hyperparameters: keras_tuner.HyperParameters) -> None:
+        settings = self._study.settings(Encoding(self._study.space).decode(hyperparameters.values))
+        own = own_settings(self._study.builder, settings)
+        builders.call(self._function, own, {**self._available, "hp": hyperparameters})
+
+    def model(self, settings: Mapping[str, Any]) -> Any:
+        """Builds a configuration's compiled model."""
+        return compiled_model(self._study, self._function, settings, self._available)
+
+    def trial(self, number: int, configuration: int, seed: int, settings: Mapping[str, Any]) -> Trial:
+        """Makes one trial of a configuration."""
+        rule = self._study.early_stopping
+        stopping = None if rule is None else EarlyStopping(**rule.model_dump())
+        build = lambda: self.model(settings)  # noqa: E731
+        return Trial(number, configuration, seed, build, settings["epochs"], settings["batch_size"], stopping)
+
+    def trials(self, settings: Mapping[int, Mapping[str, Any]]) -> list[Trial]:
+        """Makes every repeat of some configurations.
+
+        Args:
+            settings: Every setting of each configuration by its number.
+        """
+        repeats, seed = self._study.repeats, self._study.seed
+        return [
+            self.trial(configuration * repeats + repeat, configuration, seed + repeat, values)
+            for configuration, values in settings.items()
+            for repeat in range(repeats)
+        ]
+
+    def blueprints(self, trials: Sequence[Trial]) -> tuple[dict[int, Blueprint], dict[int, str]]:
+        """Builds each configuration once.
+
+        Returns:
+            What each builds by its number, and the errors of those that cannot be built.
+        """
+        found: dict[int, Blueprint] = {}
+        errors: dict[int, str] = {}
+        for trial in trials:
+            number = trial.configuration
+            if number in found or number in errors:
+                continue
+            try:
+                found[number] = blueprint(trial, self._dataset)
+            except UserError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a user's builder raises is a result of the trial
+                errors[number] = first_line(error)
+        return found, errors
