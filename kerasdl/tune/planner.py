@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,7 +128,8 @@ def blueprint(trial: Trial, dataset: Dataset) -> Blueprint:
     found: dict[str, float] = {}
     if obstacle is None:
         try:
-            architecture, found = _describe(model)
+            described, found = _describe(model)
+            architecture = f"{architecture} {described}" if _says_too_little(model) else described
         except (NotImplementedError, TypeError, ValueError):
             # A model that cannot say what it is made of is like its own repeats alone.
             found = {"epochs": float(trial.epochs)}
@@ -174,6 +175,32 @@ def _describe(model: keras.Model) -> tuple[str, dict[str, float]]:
         "trainable": [variable.trainable for variable in model.variables],
     }
     return json.dumps(parts, sort_keys=True, default=_as_text), found
+
+
+def _says_too_little(model: keras.Model) -> bool:
+    """Whether a model holds code of the user's whose configuration need not tell all that it does.
+
+    A function may hide numbers in its closure, and a class that inherits `get_config` says nothing of its own.
+    """
+    layers = [type(layer) for layer in model._flatten_layers()]
+    own = [kind for kind in layers if not kind.__module__.startswith("keras.")]
+    silent = any("get_config" not in vars(kind) for kind in own)
+    return silent or _holds_code((model.get_config(), model.get_compile_config()), {kind.__name__ for kind in own})
+
+
+def _holds_code(config: Any, layers: Collection[str]) -> bool:
+    """Whether a configuration names a function or a class outside Keras, but for layers that speak for themselves."""
+    if isinstance(config, dict):
+        name = config.get("class_name")
+        if name in ("function", "__lambda__"):
+            return True
+        outside = "registered_name" in config and not str(config.get("module") or "").startswith("keras")
+        if outside and name not in layers:
+            return True
+        return any(_holds_code(value, layers) for value in config.values())
+    if isinstance(config, list | tuple):
+        return any(_holds_code(value, layers) for value in config)
+    return callable(config)
 
 
 def _as_text(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks.sweep`: a grid of softmax regressions, kerasdl against KerasTuner and a plain PyTorch loop.
+"""`python -m tests.benchmarks.sweep`: a grid of softmax regressions by kerasdl, KerasTuner and a plain PyTorch loop.
 
-Every peer runs in a process of its own, on the same rows, the same configurations and the same number of epochs; what is
-timed is the search, from loaded data to the last trial's end. The figures go to `tests/benchmarks/RESULTS.md`.
+Every peer runs in a process of its own, on the same rows, the same configurations and the same number of epochs; what
+is timed is the search, from loaded data to the last trial's end. The figures go to `tests/benchmarks/RESULTS.md`.
 """
 
 import argparse
@@ -128,8 +128,9 @@ def table(seconds: dict[tuple[str, str], list[float]], options: argparse.Namespa
     lines = [
         "# The softmax sweep",
         "",
-        f"27 configurations (batch size x epochs {options.epochs} x learning rate) on Fashion-MNIST, 54,000 rows; medians of "
-        f"{options.times}, seconds of the search alone. `python -m tests.benchmarks.sweep` measures them again.",
+        f"27 configurations (batch size x epochs {options.epochs} x learning rate) on Fashion-MNIST, 54,000 rows; "
+        f"medians of {options.times}, seconds of the search alone. "
+        "`python -m tests.benchmarks.sweep` measures them again.",
         "",
         "| backend | KerasTuner | kerasdl | KerasTuner / kerasdl | plain PyTorch loop / kerasdl |",
         "| --- | --- | --- | --- | --- |",

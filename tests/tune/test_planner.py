@@ -96,3 +96,54 @@ def test_the_forecast_names_packs_stages_and_savings(backend_name):
         "programs that run 6 times over the data."
     )
     assert f"1. epochs 1 / 3, depth 1: 2 trials, alone, as one program on {backend_name}" in text
+
+
+@pytest.mark.parametrize("kind", ["function", "class"])
+def test_code_of_the_users_that_hides_a_number_is_never_taken_for_the_same(kind, packs):
+    import keras
+
+    def weighted(alpha):
+        def loss(truth, predicted):
+            return alpha * keras.losses.binary_crossentropy(truth, predicted)
+
+        return loss
+
+    class Penalty(keras.losses.Loss):
+        def __init__(self, alpha):
+            super().__init__()
+            self.alpha = alpha
+
+        def call(self, truth, predicted):
+            return self.alpha * keras.losses.binary_crossentropy(truth, predicted)
+
+    make_loss = {"function": weighted, "class": Penalty}[kind]
+
+    def build(input_shape, classes, alpha=1.0):
+        model = keras.Sequential([keras.Input(input_shape), keras.layers.Dense(1, activation="sigmoid")])
+        model.compile("adam", make_loss(alpha), metrics=["accuracy"])
+        return model
+
+    planned = packs(make({"alpha": [1.0, 5.0]}, model=build, repeats=2))
+    assert [len(pack.members) for pack in planned] == [2, 2]
+
+
+def test_a_layer_of_the_users_that_says_what_it_is_shares_a_program(packs):
+    import keras
+
+    class Scale(keras.layers.Layer):
+        def __init__(self, factor=1.0, **keywords):
+            super().__init__(**keywords)
+            self.factor = factor
+
+        def call(self, x):
+            return x * self.factor
+
+        def get_config(self):
+            return {**super().get_config(), "factor": self.factor}
+
+    def build(input_shape, classes, factor=2.0):
+        inputs = keras.Input(input_shape)
+        return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(Scale(factor)(inputs)))
+
+    assert len(packs(make({"learning_rate": [0.1, 0.2]}, model=build))) == 1
+    assert len(packs(make({"factor": [1.0, 2.0]}, model=build))) == 2
