@@ -1,6 +1,7 @@
 """Runs every test on every installed backend: one worker process each, the backend's name in each result."""
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from kerasdl import backend
 
 # Tests in these folders start no backend: they run once.
 BACKEND_FREE = ("data", "report", "runs", "packaging")
+
+# These start one, and any will do.
+ONCE = ("examples",)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -34,16 +38,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
     root = Path(__file__).parent
     kept = []
     for item in items:
-        free = item.path.relative_to(root).parts[0] in BACKEND_FREE or item.get_closest_marker("backend_free")
-        if free and not first:
+        folder = item.path.relative_to(root).parts[0]
+        free = folder in BACKEND_FREE or item.get_closest_marker("backend_free") is not None
+        if (free or folder in ONCE) and not _is_mine(item.path):
             continue
         item._nodeid = f"{item.nodeid} <{'no backend' if free else os.environ['KERAS_BACKEND']}>"
         kept.append(item)
     items[:] = kept
+
+
+def _is_mine(path: Path) -> bool:
+    """Whether this worker runs a file's tests where once is enough: the workers share such files."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return zlib.crc32(path.name.encode()) % int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) == worker
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_undisturbed(write: Write, folder:
     command = [sys.executable, "-m", "kerasdl.tune", str(path), "--out", "killed", "--no-export"]
     chance = random.Random(7)
     kills = 0
-    for _ in range(3):
+    for _ in range(2):
         before = rows_of_epochs(folder / "killed")
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while process.poll() is None and rows_of_epochs(folder / "killed") in (0, before):
