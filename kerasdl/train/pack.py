@@ -66,6 +66,7 @@ class PackTrainer:
         self._backend = current_backend()
         self._initialize(members)
         self._make_programs()
+        self._validation_chunks = self._chunks(dataset.validation)
 
     def _initialize(self, members: Sequence[Member]) -> None:
         states = []
@@ -123,11 +124,10 @@ class PackTrainer:
         self._state = self._state._replace(metrics=fresh)
 
     def _validation(self) -> dict[str, Any]:
-        split = self._dataset.validation
-        if not len(split):
+        if not self._validation_chunks:
             return {}
         self._reset_metrics()
-        for x, y in self._chunks(split):
+        for x, y in self._validation_chunks:
             state, _ = self._evaluate(tuple(self._state), x, y)
             self._state = State(*state)
         return dict(self._results(self._state.metrics))
@@ -138,7 +138,7 @@ class PackTrainer:
         return [{name: float(value[seat.position]) for name, value in columns.items()} for seat in self._seats]
 
     def _chunks(self, split: Split) -> list[tuple[Any, Any]]:
-        size = self._chunk_size(len(split))
+        size = self._chunk_size(max(1, len(split)))
         return [(_device(split.x[i : i + size]), _device(split.y[i : i + size])) for i in range(0, len(split), size)]
 
     def _chunk_size(self, rows: int) -> int:
@@ -166,8 +166,11 @@ class PackTrainer:
             self._finish(seat, trials)
 
     def _weights(self, seat: _Seat) -> list[np.ndarray]:
-        pick = lambda tensor: keras.ops.convert_to_numpy(tensor[seat.position])  # noqa: E731
-        return self._program.weights(State(*keras.tree.map_structure(pick, tuple(self._state))))
+        def pick(tensor: Any) -> np.ndarray:
+            return np.asarray(keras.ops.convert_to_numpy(tensor[seat.position]))
+
+        held = self._state._replace(optimizer=[], metrics=[], numbers=[])
+        return self._program.weights(State(*keras.tree.map_structure(pick, tuple(held))))
 
     def _finish(self, seat: _Seat, trials: list[Trial]) -> None:
         logs, weights = seat.progress.ending(seat.logs, lambda: self._weights(seat))
