@@ -64,6 +64,7 @@ class PackTrainer:
         self._seats = [_Seat(member, Progress(member.longest.early_stopping), i) for i, member in enumerate(members)]
         self._batch_size = members[0].longest.batch_size
         self._backend = current_backend()
+        self._seconds: list[float] = []
         self._initialize(members)
         self._make_programs()
         self._validation_chunks = self._chunks(dataset.validation)
@@ -107,8 +108,30 @@ class PackTrainer:
             state, metrics = self._epoch(tuple(self._state), x, y, _device(full), _device(rest))
             self._state = State(*state)
             logs = self._logs(metrics, self._validation())
-            share = (time.perf_counter() - started) / sum(not seat.ended for seat in self._seats)
-            self._end_epoch(epoch, logs, share)
+            seconds = time.perf_counter() - started
+            self._end_epoch(epoch, logs, seconds / sum(not seat.ended for seat in self._seats))
+            self._regroup(epoch, seconds)
+
+    def _regroup(self, epoch: int, seconds: float) -> None:
+        """Lets the members that ended go, where a smaller program repays its making."""
+        self._seconds.append(seconds)
+        left = [seat for seat in self._seats if not seat.ended]
+        if len(self._seconds) < 2 or not left or len(left) == len(self._seats):
+            return
+        to_come = max(seat.member.longest.epochs for seat in left) - epoch
+        usual = min(self._seconds[1:])
+        # An epoch is not proportional to the number of members; half of the share that ended is a careful guess.
+        saved = 0.5 * usual * (1 - len(left) / len(self._seats)) * to_come
+        if saved <= self._seconds[0] - usual:
+            return
+        places = [seat.position for seat in left]
+        self._state = State(
+            *keras.tree.map_structure(lambda tensor: keras.ops.take(tensor, places, axis=0), tuple(self._state))
+        )
+        for position, seat in enumerate(left):
+            seat.position = position
+        self._seats, self._seconds = left, []
+        self._make_programs()
 
     def _orders(self, epoch: int) -> np.ndarray:
         rows = len(self._dataset.train)

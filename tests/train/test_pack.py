@@ -166,6 +166,26 @@ def test_early_stopping_ends_each_member_by_itself_with_its_best_weights(trainin
         assert packed.outcomes[number].logs == best
 
 
+def test_a_pack_that_lets_members_go_gives_what_it_would_have_given(training, dense, table, monkeypatch):
+    from kerasdl.train.pack import PackTrainer
+
+    members = [
+        training.member(dense(lambda rate=rate: keras.optimizers.Adam(rate)), number=number, seed=number, epochs=epochs)
+        for number, (rate, epochs) in enumerate([(0.01, 6), (0.02, 2), (0.03, 6), (1e30, 6)])
+    ]
+    kept = training.pack(members, table)
+    sizes = []
+    make = PackTrainer._make_programs
+    monkeypatch.setattr(PackTrainer, "_make_programs", lambda self: (sizes.append(len(self._seats)), make(self))[1])
+    regroup = PackTrainer._regroup
+    monkeypatch.setattr(PackTrainer, "_regroup", lambda self, epoch, seconds: regroup(self, epoch, 1.0))
+    let_go = training.pack(members, table)
+    assert sizes == [4, 2]
+    for number in (0, 1, 2):
+        training.assert_same(let_go, kept, number)
+    assert let_go.outcomes[3].status == kept.outcomes[3].status
+
+
 def test_outcome_holds_test_metrics_of_the_weights_it_holds(training, dense, table):
     outcome = training.pack([training.member(dense())], table).outcomes[0]
     model = dense()()
