@@ -16,6 +16,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from kerasdl import __version__
+
 BATCH_SIZES, RATES = [256, 128, 64], [0.1, 0.01, 0.2]
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -123,8 +125,8 @@ def table(seconds: dict[tuple[str, str], list[float]], options: argparse.Namespa
     """Returns the results as Markdown."""
     medians = {case: statistics.median(values) for case, values in seconds.items()}
     plain = medians["plain_torch", "torch"]
-    packages = ("kerasdl", "keras", "keras-tuner", "torch", "tensorflow", "jax")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    packages = ("keras", "keras-tuner", "torch", "tensorflow", "jax")
+    versions = f"kerasdl {__version__}, " + ", ".join(f"{name} {version(name)}" for name in packages)
     lines = [
         "# The softmax sweep",
         "",
