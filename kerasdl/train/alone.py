@@ -8,8 +8,8 @@ import numpy as np
 
 from kerasdl.data import Dataset, Split
 from kerasdl.train.order import batches, row_order
-from kerasdl.train.pack import Member, build, predict
-from kerasdl.train.scoring import confusion, test_metrics
+from kerasdl.train.pack import Member, build
+from kerasdl.train.scoring import test_scores
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
 
 
@@ -101,12 +101,7 @@ def _outcome(model: keras.Model, dataset: Dataset, follow: _Follow, logs: Logs) 
     parts: dict[str, Any] = {"logs": logs, "parameters": parameters, "seconds": follow.seconds}
     if follow.progress.diverged:
         return Outcome("diverged", **parts, message=follow.progress.diverged)
-    test = dataset.test
-    if not len(test):
-        return Outcome("completed", **parts, weights=weights)
     now = model.get_weights()
-    model.set_weights(weights)
-    predictions = predict(model, test.x)
-    metrics = test_metrics(model, test.x, test.y, predictions)
+    scores = test_scores(model, weights, dataset.test)
     model.set_weights(now)
-    return Outcome("completed", **parts, weights=weights, test=metrics, confusion=confusion(test.y, predictions))
+    return Outcome("completed", **parts, weights=weights, **scores)

@@ -13,7 +13,7 @@ from kerasdl.data import Dataset, Split
 from kerasdl.train.backends import current_backend, set_seed
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.order import batches, row_order
-from kerasdl.train.scoring import confusion, test_metrics
+from kerasdl.train.scoring import test_scores
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
 
 # Bytes of predictions that are held at once while rows are scored.
@@ -207,14 +207,9 @@ class PackTrainer:
 
     def _test(self, seat: _Seat, weights: list[np.ndarray]) -> dict[str, Any]:
         model, split = self._program.model, self._dataset.test
-        if not len(split):
-            return {}
-        model.set_weights(weights)
-        predictions = predict(model, split.x)
         own = [float(keras.ops.convert_to_numpy(number[seat.position])) for number in self._state.numbers]
         with self._program.with_numbers(own):
-            metrics = test_metrics(model, split.x, split.y, predictions)
-        return {"test": metrics, "confusion": confusion(split.y, predictions)}
+            return test_scores(model, weights, split)
 
 
 def build(trial: Trial) -> keras.Model:
@@ -228,12 +223,6 @@ def build(trial: Trial) -> keras.Model:
     if not isinstance(model, keras.Model) or not model.compiled:
         raise TypeError(f"the builder gave {type(model).__name__}, not a compiled keras.Model")
     return model
-
-
-def predict(model: keras.Model, x: np.ndarray, batch_size: int = 4096) -> np.ndarray:
-    """Predicts in inference mode, a batch at a time, `(rows, *outputs)`."""
-    parts = [model(_device(x[i : i + batch_size]), training=False) for i in range(0, len(x), batch_size)]
-    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 
 
 def _as_tuple(function: Callable[..., Any]) -> Callable[..., Any]:

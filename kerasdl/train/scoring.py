@@ -1,7 +1,39 @@
 """What a trained model is worth on rows that it has not seen."""
 
+from typing import Any
+
 import keras
 import numpy as np
+
+from kerasdl.data import Split
+
+
+def test_scores(model: keras.Model, weights: list[np.ndarray], split: Split) -> dict[str, Any]:
+    """Scores weights on rows that they were not chosen by.
+
+    Args:
+        model: The compiled model; it holds the weights afterwards.
+        weights: In the order of `keras.Model.weights`.
+        split: The rows; nothing is scored where there are none.
+
+    Returns:
+        `test`, the metrics by name, and `confusion`, as `kerasdl.train.Outcome` holds them.
+    """
+    if not len(split):
+        return {}
+    model.set_weights(weights)
+    predictions = predict(model, split.x)
+    return {
+        "test": test_metrics(model, split.x, split.y, predictions),
+        "confusion": confusion(split.y, predictions),
+    }
+
+
+def predict(model: keras.Model, x: np.ndarray, batch_size: int = 4096) -> np.ndarray:
+    """Predicts in inference mode, a batch at a time, `(rows, *outputs)`."""
+    starts = range(0, len(x), batch_size)
+    parts = [model(keras.ops.convert_to_tensor(x[i : i + batch_size]), training=False) for i in starts]
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 
 
 def test_metrics(model: keras.Model, x: np.ndarray, y: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
