@@ -14,10 +14,17 @@ class Split:
     Attributes:
         x: float32, `(rows, *features)`, scaled.
         y: int64, `(rows,)`, the class of each row.
+        weights: float32, `(rows,)`, how much each row counts in the loss; `None` where all count the same.
     """
 
     x: np.ndarray
     y: np.ndarray
+    weights: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What a batch is made of: `x` and `y`, and the weights where there are any."""
+        return (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
 
     def __len__(self) -> int:
         return len(self.x)

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -133,18 +133,42 @@ class RunWriter:
         with self._transaction():
             self._connection.executemany("INSERT INTO configuration VALUES (?, ?, ?)", rows)
 
-    def start_trials(self, trials: Iterable[tuple[int, int, int, str]]) -> None:
-        """Marks trials as running, forgetting what an interrupted attempt left of them.
+    def start_trials(self, trials: Iterable[tuple[int, int, int, str]], after_epoch: int = 0) -> None:
+        """Marks trials as running, forgetting what an interrupted attempt left of them beyond its last checkpoint.
 
         Args:
             trials: Number, configuration, seed and a sentence on how it runs, of each.
+            after_epoch: How many of their epochs are kept, and not trained again.
         """
         rows = list(trials)
         with self._transaction():
-            self._connection.executemany("DELETE FROM trial WHERE trial = ?", [(row[0],) for row in rows])
             self._connection.executemany(
-                "INSERT INTO trial (trial, configuration, seed, status, how) VALUES (?, ?, ?, 'running', ?)", rows
+                "DELETE FROM epoch WHERE trial = ? AND epoch > ?", [(row[0], after_epoch) for row in rows]
             )
+            self._connection.executemany(
+                "INSERT INTO trial (trial, configuration, seed, status, how) VALUES (?, ?, ?, 'running', ?) "
+                "ON CONFLICT (trial) DO UPDATE SET status = 'running', how = excluded.how",
+                rows,
+            )
+
+    def record_programs(self, programs: Iterable[Sequence[Mapping[int, int]]], after_epoch: int = 0) -> None:
+        """Notes which trials run side by side, and which of these share their epochs.
+
+        Args:
+            programs: For each program its members, and for each member the epochs that its trials ask for by their
+                number. Members that run one after another are programs of their own.
+            after_epoch: How many of their epochs are kept, as in `start_trials`: trials that go on keep their places.
+        """
+        query = "INSERT OR IGNORE INTO place" if after_epoch else "INSERT OR REPLACE INTO place"
+        with self._transaction():
+            first = self._connection.execute("SELECT COALESCE(MAX(program) + 1, 0) FROM place").fetchone()[0]
+            rows = [
+                (trial, program, member, epochs)
+                for program, members in enumerate(programs, start=first)
+                for member, trials in enumerate(members)
+                for trial, epochs in trials.items()
+            ]
+            self._connection.executemany(f"{query} VALUES (?, ?, ?, ?)", rows)
 
     def record_epoch(self, epoch: int, metrics: Mapping[int, Mapping[str, float]], seconds: float) -> None:
         """Writes one finished epoch of trials that ran together, committed when this returns.

@@ -7,6 +7,9 @@ import keras
 import numpy as np
 
 from kerasdl.data import Dataset, Split
+from kerasdl.train.backends import current_backend
+from kerasdl.train.checkpoint import Checkpoint, Checkpoints
+from kerasdl.train.member import values
 from kerasdl.train.order import batches, row_order
 from kerasdl.train.pack import Member, build
 from kerasdl.train.scoring import test_scores
@@ -30,9 +33,9 @@ class OrderedBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         rows = self._batches[index]
-        return self._split.x[rows], self._split.y[rows]
+        return tuple(part[rows] for part in self._split.arrays)
 
     def begin(self, epoch: int) -> None:
         """Settles the order of an epoch; 1 is the first."""
@@ -43,17 +46,27 @@ class OrderedBatches(keras.utils.PyDataset):
 class _Follow(keras.callbacks.Callback):
     """Tells the recorder of each epoch, and ends training where a trial's rule says so."""
 
-    def __init__(self, member: Member, batches: OrderedBatches, recorder: Recorder, finish: Any) -> None:
+    def __init__(
+        self, member: Member, batches: OrderedBatches, recorder: Recorder, finish: Any, checkpoints: Checkpoints | None
+    ) -> None:
         super().__init__()
         self._member, self._batches, self._recorder, self._finish = member, batches, recorder, finish
+        self._checkpoints = checkpoints
         self.progress = Progress(member.longest.early_stopping)
         self.seconds = 0.0
         self._started = 0.0
+        self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._started = time.perf_counter()
         # Keras calls the data set's own hooks at times of its own, such as while it builds a model.
         self._batches.begin(epoch + 1)
+        self._epoch = epoch + 1
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        # Only now: Keras' own loaders draw from the same generator when an epoch begins.
+        if batch == 0:
+            current_backend().begin_epoch(self._member.longest.seed, self._epoch)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         own = {name: float(value) for name, value in (logs or {}).items()}
@@ -66,15 +79,45 @@ class _Follow(keras.callbacks.Callback):
             if stop or trial.epochs == epoch + 1:
                 self._finish(trial, self, own)
         self.model.stop_training = stop
+        if self._checkpoints is not None and self._checkpoints.due and not stop and len(running) > 0:
+            self._keep(epoch + 1, self._checkpoints)
+
+    def _keep(self, epoch: int, checkpoints: Checkpoints) -> None:
+        number = self._member.longest.number
+        arrays = {f"state.{i:05d}": value for i, value in enumerate(values(_changing(self.model)))}
+        arrays |= {f"best.{i:05d}": one for i, one in enumerate(self.progress.best_weights or [])}
+        facts = {"trials": [number], "seconds": self.seconds, "progress": self.progress.facts()}
+        checkpoints.save(number, Checkpoint(epoch, facts, arrays))
+
+    def restore(self, found: Checkpoint, model: keras.Model) -> None:
+        """Goes on after a checkpoint."""
+        model.optimizer.build(model.trainable_variables)
+        state, best = (
+            [found.arrays[name] for name in sorted(found.arrays) if name.startswith(prefix)]
+            for prefix in ("state.", "best.")
+        )
+        for variable, value in zip(_changing(model), state, strict=True):
+            variable.assign(value)
+        self.progress.restore(found.facts["progress"], best or None)
+        self.seconds = found.facts["seconds"]
 
 
-def train_alone(member: Member, dataset: Dataset, recorder: Recorder) -> None:
+def _changing(model: keras.Model) -> list[keras.Variable]:
+    """All variables that change from epoch to epoch, the states of random layers among them; metrics start anew."""
+    return [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
+
+
+def train_alone(
+    member: Member, dataset: Dataset, recorder: Recorder, how: str, checkpoints: Checkpoints | None = None
+) -> None:
     """Trains the trials of one member by `fit`, with the batches a pack would take.
 
     Args:
         member: The trials; the longest is trained, the others end on its way.
         dataset: What to learn from.
         recorder: Who is told of each epoch and each end.
+        how: A sentence on why they run alone.
+        checkpoints: Who keeps what a killed trial needs to go on.
     """
     longest = member.longest
     model = build(longest)
@@ -84,15 +127,23 @@ def train_alone(member: Member, dataset: Dataset, recorder: Recorder) -> None:
         recorder.finished(trial, _outcome(model, dataset, follow, logs))
 
     ordered = OrderedBatches(dataset.train, longest.seed, longest.batch_size)
-    follow = _Follow(member, ordered, recorder, finish)
+    follow = _Follow(member, ordered, recorder, finish, checkpoints)
+    found = checkpoints.find([longest.number]) if checkpoints else None
+    if found is not None:
+        follow.restore(found, model)
+    trained = found.epoch if found else 0
+    recorder.started(member.trials, how, trained)
     model.fit(
         ordered,
+        initial_epoch=trained,
         epochs=longest.epochs,
-        validation_data=(validation.x, validation.y) if len(validation) else None,
+        validation_data=validation.arrays if len(validation) else None,
         shuffle=False,
         verbose=0,
         callbacks=[follow],
     )
+    if checkpoints is not None:
+        checkpoints.discard(longest.number)
 
 
 def _outcome(model: keras.Model, dataset: Dataset, follow: _Follow, logs: Logs) -> Outcome:

@@ -1,7 +1,7 @@
 """One member of a pack as pure functions: a training step, an evaluation, its metrics."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import keras
@@ -21,6 +21,7 @@ class State(NamedTuple):
     optimizer: Tensors
     metrics: Tensors
     numbers: Tensors
+    random: Tensors
 
 
 class MemberProgram:
@@ -30,17 +31,17 @@ class MemberProgram:
         model: A built and compiled model. It lends its layers, loss and metrics; its weights are not touched.
         x: A few rows of features, to build the metrics from.
         y: Their labels.
-        value_and_grad: The backend's: turns `f(tensors) -> (loss, more)` into one that also gives the gradients.
+        backend: The file of `kerasdl.train.backends` for the running backend.
     """
 
-    def __init__(self, model: keras.Model, x: np.ndarray, y: np.ndarray, value_and_grad: Callable[..., Any]) -> None:
+    def __init__(self, model: keras.Model, x: np.ndarray, y: np.ndarray, backend: ModuleType) -> None:
         self.model = model
         self.optimizer = OptimizerProgram(model)
-        self._value_and_grad = value_and_grad
+        self._backend = backend
         self._loss_mean = keras.metrics.Mean(name="loss")
         model.compute_metrics(x, keras.ops.convert_to_tensor(y), model(x), None)
         model.reset_metrics()
-        self._layer_numbers = numbers.of_layers(model)
+        self._model_numbers = numbers.of_model(model)
         self._trainable = list(model.trainable_variables)
         self._non_trainable = list(model.non_trainable_variables)
         self._metrics = [*self._loss_mean.variables, *model.metrics_variables]
@@ -59,10 +60,8 @@ class MemberProgram:
             values(model.non_trainable_variables),
             self._initial_optimizer(model.optimizer),
             self.initial_metrics(),
-            [
-                np.float32(number.value)
-                for number in (*numbers.of_layers(model), *numbers.of_optimizer(model.optimizer))
-            ],
+            [np.float32(number.value) for number in (*numbers.of_model(model), *numbers.of_optimizer(model.optimizer))],
+            [],
         )
 
     def _initial_optimizer(self, optimizer: keras.Optimizer) -> list[np.ndarray]:
@@ -76,36 +75,37 @@ class MemberProgram:
         """Returns the metrics' variables before the first batch, NumPy arrays."""
         return values(self._metrics)
 
-    def train_step(self, state: State, x: Any, y: Any) -> State:
+    def train_step(self, state: State, batch: tuple[Any, ...]) -> State:
         """Learns from one batch.
 
         Args:
             state: One member's tensors.
-            x: Features, `(batch, *features)`.
-            y: Labels, `(batch,)`.
+            batch: Features, `(rows, *features)`; labels, `(rows,)`; and, if rows have weights, these, `(rows,)`.
 
         Returns:
             The state after it.
         """
 
-        def loss_of(trainable: Tensors) -> tuple[Any, tuple[Any, Tensors]]:
+        def loss_of(trainable: Tensors) -> tuple[Any, tuple[Any, Any, Tensors, Tensors]]:
             mapping = [
                 *zip(self._trainable, trainable, strict=True),
                 *zip(self._non_trainable, state.non_trainable, strict=True),
             ]
-            with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-                predictions, loss = self._forward(state, x, y, training=True)
-            return loss, (predictions, current(scope, self._non_trainable, state.non_trainable))
+            drawing = self._backend.drawing(state.random)
+            with drawing as drawn, keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+                predictions, loss = self._forward(state, batch, training=True)
+            non_trainable = current(scope, self._non_trainable, state.non_trainable)
+            return self.optimizer.scaled(loss, state.optimizer), (loss, predictions, non_trainable, drawn.state)
 
         parameters = self.optimizer.unpack(state.trainable)
-        (loss, (predictions, non_trainable)), gradients = self._value_and_grad(loss_of)(parameters)
-        own = state.numbers[len(self._layer_numbers) :]
+        (_, (loss, predictions, non_trainable, random)), gradients = self._backend.value_and_grad(loss_of)(parameters)
+        own = state.numbers[len(self._model_numbers) :]
         trainable, optimizer = self.optimizer.apply(state.optimizer, gradients, state.trainable, own)
-        metrics = self._update_metrics(state.metrics, loss, x, y, predictions)
-        return State(trainable, non_trainable, optimizer, metrics, state.numbers)
+        metrics = self._update_metrics(state.metrics, loss, batch, predictions)
+        return State(trainable, non_trainable, optimizer, metrics, state.numbers, random)
 
-    def evaluate(self, state: State, x: Any, y: Any) -> tuple[State, Any]:
-        """Scores one batch in inference mode.
+    def evaluate(self, state: State, batch: tuple[Any, ...]) -> tuple[State, Any]:
+        """Scores one batch, as `train_step` takes it, in inference mode.
 
         Returns:
             The state with its metrics updated, and the predictions, `(batch, *outputs)`.
@@ -115,26 +115,25 @@ class MemberProgram:
             *zip(self._non_trainable, state.non_trainable, strict=True),
         ]
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
-            predictions, loss = self._forward(state, x, y, training=False)
-        return state._replace(metrics=self._update_metrics(state.metrics, loss, x, y, predictions)), predictions
+            predictions, loss = self._forward(state, batch, training=False)
+        return state._replace(metrics=self._update_metrics(state.metrics, loss, batch, predictions)), predictions
 
-    def _forward(self, state: State, x: Any, y: Any, *, training: bool) -> tuple[Any, Any]:
+    def _forward(self, state: State, batch: tuple[Any, ...], *, training: bool) -> tuple[Any, Any]:
+        x, y, weights = _parts(batch)
         try:
-            with self.with_numbers(state.numbers):
+            with numbers.replaced(self._model_numbers, state.numbers[: len(self._model_numbers)]):
                 predictions = self.model(x, training=training)
-                return predictions, self.model.compute_loss(x=x, y=y, y_pred=predictions, training=training)
+                loss = self.model.compute_loss(x=x, y=y, y_pred=predictions, sample_weight=weights, training=training)
+                return predictions, loss
         finally:
             # Losses that layers added stay in their lists; a tensor of this trace must not be found by the next.
             self.model._clear_losses()
 
-    def with_numbers(self, own: Sequence[Any]) -> AbstractContextManager[None]:
-        """Gives the model's layers a member's numbers for a while."""
-        return numbers.replaced(self._layer_numbers, own[: len(self._layer_numbers)])
-
-    def _update_metrics(self, state: Tensors, loss: Any, x: Any, y: Any, predictions: Any) -> Tensors:
+    def _update_metrics(self, state: Tensors, loss: Any, batch: tuple[Any, ...], predictions: Any) -> Tensors:
+        x, y, weights = _parts(batch)
         with keras.StatelessScope(state_mapping=list(zip(self._metrics, state, strict=True))) as scope:
             self._loss_mean.update_state(loss, sample_weight=x.shape[0])
-            self.model.compute_metrics(x, y, predictions, None)
+            self.model.compute_metrics(x, y, predictions, weights)
         return current(scope, self._metrics, state)
 
     def results(self, metrics: Tensors) -> dict[str, Any]:
@@ -142,12 +141,32 @@ class MemberProgram:
         with keras.StatelessScope(state_mapping=list(zip(self._metrics, metrics, strict=True))):
             return {**self.model.get_metrics_result(), "loss": self._loss_mean.result()}
 
+    def with_weights(self, weights: Sequence[list[np.ndarray]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the trainable and the non-trainable part of a state, stacked, of members with given weights.
+
+        Args:
+            weights: Each member's, in the order of `keras.Model.weights`; other states, of random layers for example,
+                are those that the model was built with.
+        """
+        trainable, others = [], []
+        for own in weights:
+            found = dict(zip(map(id, self.model.weights), own, strict=True))
+            trainable.append(self.optimizer.pack([found[id(variable)] for variable in self._trainable]))
+            others.append([found.get(id(one), values([one])[0]) for one in self._non_trainable])
+        return [np.stack(part) for part in zip(*trainable, strict=True)], [
+            np.stack(part) for part in zip(*others, strict=True)
+        ]
+
     def weights(self, state: State) -> list[np.ndarray]:
         """Returns one member's weights in the order of `keras.Model.weights`, from NumPy arrays."""
         found = dict(
             zip(map(id, self._trainable), self.optimizer.unpack_host(list(state.trainable)), strict=True)
         ) | dict(zip(map(id, self._non_trainable), state.non_trainable, strict=True))
         return [found[id(variable)] for variable in self.model.weights]
+
+
+def _parts(batch: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    return batch if len(batch) == 3 else (*batch, None)
 
 
 def values(variables: list[keras.Variable]) -> list[np.ndarray]:

@@ -7,10 +7,32 @@ from typing import Any
 
 import keras
 
-# Momentum, dropout rates and the two numbers of `L1L2` are not among them: Keras asks whether they are zero, which no
-# number that differs between members can answer.
 _OF_OPTIMIZERS = ("weight_decay", "beta_1", "beta_2", "rho", "epsilon")
-_OF_REGULARIZERS = ((keras.regularizers.L1, "l1"), (keras.regularizers.L2, "l2"))
+# Keras asks of these whether they are zero, and builds another program where they are.
+_ASKED_OF_OPTIMIZERS = ("momentum",)
+_OF_REGULARIZERS = ((keras.regularizers.L1, ("l1",)), (keras.regularizers.L2, ("l2",)))
+_ASKED_OF_REGULARIZERS = ((keras.regularizers.L1L2, ("l1", "l2")),)
+_ASKED_OF_LAYERS = (
+    (keras.layers.Dropout, ("rate",)),
+    (keras.layers.SpatialDropout1D, ("rate",)),
+    (keras.layers.SpatialDropout2D, ("rate",)),
+    (keras.layers.SpatialDropout3D, ("rate",)),
+    (keras.layers.AlphaDropout, ("rate",)),
+    (keras.layers.GaussianNoise, ("stddev",)),
+)
+_ASKED_OF_LOSSES = ("label_smoothing",)
+_OF_SCHEDULES: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (keras.optimizers.schedules.ExponentialDecay, ("initial_learning_rate", "decay_steps", "decay_rate")),
+    (keras.optimizers.schedules.InverseTimeDecay, ("initial_learning_rate", "decay_steps", "decay_rate")),
+    (
+        keras.optimizers.schedules.PolynomialDecay,
+        ("initial_learning_rate", "decay_steps", "end_learning_rate", "power"),
+    ),
+    (
+        keras.optimizers.schedules.CosineDecay,
+        ("initial_learning_rate", "decay_steps", "alpha", "warmup_target", "warmup_steps"),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -21,47 +43,150 @@ class Number:
         name: Where it is, the same in every model of the same architecture.
         owner: The object that has it.
         attribute: By which name.
+        asked: Whether Keras asks if it is zero, which a number that differs between members cannot answer.
     """
 
     name: str
     owner: Any
     attribute: str
+    asked: bool = False
 
     @property
-    def value(self) -> float:
-        """The number as it is now."""
-        return float(getattr(self.owner, self.attribute))
+    def value(self) -> Any:
+        """The number as it is now: a Python number, or the tensor that Keras made of it."""
+        return self.owner[self.attribute] if isinstance(self.owner, dict) else getattr(self.owner, self.attribute)
+
+    def put(self, value: Any) -> None:
+        """Puts another in its place, a tensor of a program perhaps."""
+        if self.asked and keras.ops.is_tensor(value):
+            value = Nonzero(value)
+        if isinstance(self.owner, dict):
+            self.owner[self.attribute] = value
+        else:
+            object.__setattr__(self.owner, self.attribute, value)
+
+
+class Nonzero(keras.Variable):
+    """A tensor that answers Keras' questions whether it is zero, or one: it is neither.
+
+    It is a `keras.Variable` because that is what Keras' operations on every backend take for its value.
+
+    Args:
+        tensor: A scalar, neither 0 nor 1 in any member.
+    """
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor
+        self._dtype = keras.backend.standardize_dtype(tensor.dtype)
+        self._shape = ()
+        self._autocast = False
+
+    @property
+    def value(self) -> Any:
+        """The tensor."""
+        return self._tensor
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what a Keras variable lacks: what the backend asks of a tensor.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._tensor, name)
+
+    def __repr__(self) -> str:
+        return "<Nonzero>"
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+    def __gt__(self, other: object) -> bool:
+        return True
+
+    __hash__ = object.__hash__
+
+
+def unscaled(optimizer: keras.Optimizer) -> keras.Optimizer:
+    """Returns the optimizer inside one that only scales the loss, or the optimizer itself."""
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    return optimizer.inner_optimizer if scales else optimizer
 
 
 def of_optimizer(optimizer: keras.Optimizer) -> list[Number]:
-    """Returns the numbers of an optimizer, its learning rate excepted: that is one of its variables."""
+    """Returns the numbers of an optimizer and of its schedule; a plain learning rate is one of its variables."""
+    optimizer = unscaled(optimizer)
     if not type(optimizer).__module__.startswith("keras."):
         return []
-    found = [name for name in _OF_OPTIMIZERS if isinstance(getattr(optimizer, name, None), float)]
-    return [Number(f"optimizer.{name}", optimizer, name) for name in found]
+    schedule = optimizer._learning_rate
+    return [
+        *_numbers("optimizer", optimizer, _OF_OPTIMIZERS, asked=False),
+        *_numbers("optimizer", optimizer, _ASKED_OF_OPTIMIZERS, asked=True),
+        *(_numbers("schedule", schedule, numbers_of_schedule(schedule), asked=False)),
+    ]
 
 
-def of_layers(model: keras.Model) -> list[Number]:
-    """Returns the numbers of a model's layers: the weights of their L1 and L2 penalties."""
+def numbers_of_schedule(schedule: Any) -> tuple[str, ...]:
+    """Returns the names of a schedule's numbers: a schedule of one's own lists them as `numbers` of its class."""
+    known = next((names for kind, names in _OF_SCHEDULES if type(schedule) is kind), ())
+    return known or tuple(getattr(type(schedule), "numbers", ()))
+
+
+def of_model(model: keras.Model) -> list[Number]:
+    """Returns the numbers of a compiled model: those of its layers, of their regularizers and of its losses."""
     found: list[Number] = []
     seen: set[int] = set()
     for index, layer in enumerate(model._flatten_layers()):
-        for place, regularizer in sorted(vars(layer).items(), key=lambda item: item[0]):
-            for kind, attribute in _OF_REGULARIZERS:
-                if type(regularizer) is kind and id(regularizer) not in seen:
-                    seen.add(id(regularizer))
-                    found.append(Number(f"layer {index}.{place}.{attribute}", regularizer, attribute))
+        places = [("", layer), *sorted(vars(layer).items(), key=lambda item: item[0])]
+        for place, owner in places:
+            if id(owner) in seen:
+                continue
+            own = [
+                *_known(f"layer {index}.{place}", owner, _OF_REGULARIZERS, asked=False),
+                *_known(f"layer {index}.{place}", owner, _ASKED_OF_REGULARIZERS + _ASKED_OF_LAYERS, asked=True),
+            ]
+            if own:
+                seen.add(id(owner))
+                found += own
+    for index, loss in enumerate(keras.tree.flatten(model.loss)):
+        settings = getattr(loss, "_fn_kwargs", None)
+        if isinstance(settings, dict) and type(loss).__module__.startswith("keras."):
+            found += _numbers(f"loss {index}", settings, _ASKED_OF_LOSSES, asked=True)
     return found
+
+
+def _known(place: str, owner: Any, kinds: Sequence[tuple[type, tuple[str, ...]]], *, asked: bool) -> list[Number]:
+    names = next((names for kind, names in kinds if type(owner) is kind), ())
+    return _numbers(place, owner, names, asked=asked)
+
+
+def _numbers(place: str, owner: Any, names: Sequence[str], *, asked: bool) -> list[Number]:
+    numbers = [Number(f"{place}.{name}", owner, name, asked) for name in names if _has(owner, name)]
+    return [number for number in numbers if _can_differ(number)]
+
+
+def _has(owner: Any, name: str) -> bool:
+    return name in owner if isinstance(owner, dict) else hasattr(owner, name)
+
+
+def _can_differ(number: Number) -> bool:
+    value = number.value
+    if isinstance(value, bool) or not (isinstance(value, int | float) or keras.ops.is_tensor(value)):
+        return False
+    return not number.asked or value not in (0, 1)
 
 
 @contextmanager
 def replaced(numbers: Sequence[Number], values: Sequence[Any]) -> Iterator[None]:
     """Puts other values in the place of numbers for a while, tensors of a program among them."""
-    before = [getattr(number.owner, number.attribute) for number in numbers]
+    before = [number.value for number in numbers]
     try:
         for number, value in zip(numbers, values, strict=True):
-            object.__setattr__(number.owner, number.attribute, value)
+            number.put(value)
         yield
     finally:
         for number, value in zip(numbers, before, strict=True):
-            object.__setattr__(number.owner, number.attribute, value)
+            number.put(value)

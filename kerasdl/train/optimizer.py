@@ -48,10 +48,12 @@ class OptimizerProgram:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self._optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+        optimizer = numbers.unscaled(model.optimizer)
+        self._loss_scale = None if optimizer is model.optimizer else model.optimizer
+        self._optimizer = type(optimizer).from_config(optimizer.get_config())
         self._shapes = [tuple(variable.shape) for variable in model.trainable_variables]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
-        self.flat = _can_be_flat(model)
+        self.flat = _can_be_flat(model, optimizer)
         if self.flat:
             total = np.zeros(sum(self._sizes), dtype="float32")
             self.targets = [keras.Variable(total, name="flat")]
@@ -59,7 +61,8 @@ class OptimizerProgram:
             self.targets = list(model.trainable_variables)
         self._make_pure()
         self._optimizer.build(self.targets)
-        self.variables = list(self._optimizer.variables)
+        self._own = list(self._optimizer.variables)
+        self.variables = [*self._own, *self._scale_variables()]
         self._numbers = numbers.of_optimizer(self._optimizer)
 
     def _make_pure(self) -> None:
@@ -76,6 +79,20 @@ class OptimizerProgram:
             object.__setattr__(optimizer, name, MethodType(getattr(base, name), optimizer))
         if isinstance(optimizer, keras.optimizers.Nadam):
             object.__setattr__(optimizer, "_backend_update_step", MethodType(_nadam_update_step, optimizer))
+
+    def _scale_variables(self) -> list[keras.Variable]:
+        if self._loss_scale is None:
+            return []
+        return [
+            keras.Variable(0, dtype="int32", trainable=False, name="step_counter"),
+            keras.Variable(self._loss_scale.initial_scale, dtype="float32", trainable=False, name="dynamic_scale"),
+        ]
+
+    def scaled(self, loss: Any, state: Tensors) -> Any:
+        """Returns a loss as it is differentiated: scaled, where half precision would lose small gradients."""
+        if self._loss_scale is not None:
+            return loss * state[-1]
+        return self._optimizer.scale_loss(loss)
 
     def pack(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """Turns the values of the trainable variables into what travels through the program."""
@@ -110,14 +127,30 @@ class OptimizerProgram:
         Returns:
             The trainable tensors and the optimizer's variables after the step.
         """
+        if self._loss_scale is None:
+            return self._apply(state, gradients, tensors, own)
+        *inner, counter, scale = state
+        finite = keras.ops.all(keras.ops.stack([keras.ops.all(keras.ops.isfinite(one)) for one in gradients]))
+        stepped = self._apply(inner, [gradient / scale for gradient in gradients], tensors, own)
+        # As in keras.optimizers.LossScaleOptimizer: a step that overflowed is left out and the scale halved; after
+        # many good ones it is doubled.
+        grows = keras.ops.equal(counter, self._loss_scale.dynamic_growth_steps - 1)
+        trainable, inner = keras.tree.map_structure(
+            lambda new, old: keras.ops.where(finite, new, old), stepped, (tensors, inner)
+        )
+        counter = keras.ops.where(keras.ops.logical_and(finite, keras.ops.logical_not(grows)), counter + 1, 0)
+        factor = keras.ops.where(finite, keras.ops.where(grows, 2.0, 1.0), 0.5)
+        return trainable, [*inner, keras.ops.cast(counter, "int32"), scale * keras.ops.cast(factor, "float32")]
+
+    def _apply(self, state: Tensors, gradients: Tensors, tensors: Tensors, own: Tensors) -> tuple[Tensors, Tensors]:
         if self.flat:
             # Clipping by a variable's norm needs the variables apart.
             gradients = self._optimizer._clip_gradients(gradients)
             gradients = [keras.ops.concatenate([keras.ops.reshape(gradient, (-1,)) for gradient in gradients])]
-        mapping = [*zip(self.targets, tensors, strict=True), *zip(self.variables, state, strict=True)]
+        mapping = [*zip(self.targets, tensors, strict=True), *zip(self._own, state, strict=True)]
         with keras.StatelessScope(state_mapping=mapping) as scope, numbers.replaced(self._numbers, own):
             self._step(gradients)
-        return current(scope, self.targets, tensors), current(scope, self.variables, state)
+        return current(scope, self.targets, tensors), current(scope, self._own, state)
 
     def _step(self, gradients: Tensors) -> None:
         if not self.flat:
@@ -150,12 +183,13 @@ def _nadam_update_step(
         optimizer.update_step(gradient, variable, learning_rate)
 
 
-def _can_be_flat(model: keras.Model) -> bool:
-    optimizer = model.optimizer
+def _can_be_flat(model: keras.Model, optimizer: keras.Optimizer) -> bool:
     variables = model.trainable_variables
     return (
         bool(variables)
-        and any(type(optimizer) is kind for kind in ELEMENTWISE)
+        and isinstance(optimizer, ELEMENTWISE)
+        # On torch Keras' own optimizers are subclasses of these.
+        and type(optimizer).__module__.startswith("keras.")
         and not getattr(optimizer, "_exclude_from_weight_decay", None)
         and optimizer.gradient_accumulation_steps is None
         and all(variable.constraint is None and variable.dtype == "float32" for variable in variables)

@@ -2,22 +2,22 @@
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from kerasdl.data import Dataset, Split
+from kerasdl.data import Dataset
 from kerasdl.train.backends import current_backend, set_seed
+from kerasdl.train.checkpoint import Checkpoint, Checkpoints
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.order import batches, row_order
-from kerasdl.train.scoring import test_scores
+from kerasdl.train.programs import Programs, choose
+from kerasdl.train.resident import resident
+from kerasdl.train.scoring import confusion
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
-
-# Bytes of predictions that are held at once while rows are scored.
-SCORING_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -56,61 +56,89 @@ class PackTrainer:
             that `kerasdl.train.numbers` names, or in the learning rate.
         dataset: What to learn from.
         recorder: Who is told.
+        timed: A name for what is built where it must be timed whether running all members at once is faster than one
+            after another; `None` where it is without question.
+        checkpoints: Who keeps what a killed pack needs to go on.
     """
 
-    def __init__(self, members: Sequence[Member], dataset: Dataset, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        dataset: Dataset,
+        recorder: Recorder,
+        timed: str | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         self._dataset = dataset
         self._recorder = recorder
+        self._checkpoints = checkpoints
         self._seats = [_Seat(member, Progress(member.longest.early_stopping), i) for i, member in enumerate(members)]
         self._batch_size = members[0].longest.batch_size
         self._backend = current_backend()
         self._seconds: list[float] = []
-        self._initialize(members)
+        self._timed = timed
+        self._key = min(self._numbers())
+        self._trained = 0
+        self._initialize()
+        self._data = resident(dataset, self._program.model, len(members))
         self._make_programs()
-        self._validation_chunks = self._chunks(dataset.validation)
+        self._restore()
 
-    def _initialize(self, members: Sequence[Member]) -> None:
+    def _initialize(self) -> None:
         states = []
-        for number, member in enumerate(members):
-            model = build(member.longest)
+        for number, seat in enumerate(self._seats):
+            model = build(seat.member.longest)
             if number == 0:
                 split = self._dataset.train
-                self._program = MemberProgram(model, split.x[:2], split.y[:2], self._backend.value_and_grad)
+                self._program = MemberProgram(model, split.x[:2], split.y[:2], self._backend)
                 self.parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
             states.append(self._program.initial_state(model))
         self._state = State(*keras.tree.map_structure(_stack, *[tuple(state) for state in states]))
 
     def _make_programs(self) -> None:
-        program, backend = self._program, self._backend
         seeds = {seat.member.longest.seed for seat in self._seats}
         # Members that share their seed share their batches too: the first product is then one for all of them.
         self._shared_order = len(seeds) == 1
-        batch = None if self._shared_order else 0
-        single = len(self._seats) == 1
-        mapped = _unmapped if single else backend.map_members
-        step = mapped(_as_tuple(program.train_step), (0, batch, batch))
-        results = mapped(program.results, (0,))
-        evaluate = mapped(_as_tuple(program.evaluate), (0, None, None))
-        self._epoch = backend.epoch_program(step, lambda state: results(state[3]))
-        self._evaluate = backend.compiled(evaluate)
-        self._results = backend.compiled(results)
+        self._begin_epoch(1)
+        batch = tuple(part[: self._batch_size] for part in self._data.train)
+        self.choice = choose(self._program, self._backend, self._state, batch, len(self._seats), self._timed)
+        self._programs = Programs(
+            self._program,
+            self._backend,
+            len(self._seats),
+            shared_order=self._shared_order,
+            together=self.choice.together,
+        )
 
-    def run(self) -> None:
-        """Trains until every member has ended, telling the recorder of each epoch and each end."""
-        train = self._dataset.train
-        x, y = keras.ops.convert_to_tensor(train.x), keras.ops.convert_to_tensor(train.y)
-        epoch = 0
+    def prepare(self) -> None:
+        """Compiles what the first epoch needs, in a thread of its own perhaps."""
+        full, rest = batches(self._orders(1), self._batch_size)
+        chunks = {len(chunk[0]): chunk for chunk in (*self._data.validation, *self._data.test)}
+        self._programs.prepare(tuple(self._state), self._data.train, _device(full), _device(rest), [*chunks.values()])
+
+    def run(self, how: str) -> None:
+        """Trains until every member has ended, telling the recorder of each start, each epoch and each end.
+
+        Args:
+            how: A sentence on why they run together.
+        """
+        trials = [trial for seat in self._seats for trial in seat.member.trials]
+        self._recorder.started(trials, f"{how}; {self.choice.why}" if self.choice.why else how, self._trained)
+        epoch = self._trained
         while any(not seat.ended for seat in self._seats):
             epoch += 1
             started = time.perf_counter()
             full, rest = batches(self._orders(epoch), self._batch_size)
-            self._reset_metrics()
-            state, metrics = self._epoch(tuple(self._state), x, y, _device(full), _device(rest))
+            self._begin_epoch(epoch)
+            state, metrics = self._programs.epoch(tuple(self._state), self._data.train, _device(full), _device(rest))
             self._state = State(*state)
-            logs = self._logs(metrics, self._validation())
+            logs = self._logs(metrics, self._score(self._data.validation))
             seconds = time.perf_counter() - started
             self._end_epoch(epoch, logs, seconds / sum(not seat.ended for seat in self._seats))
+            self._keep(epoch)
             self._regroup(epoch, seconds)
+        if self._checkpoints is not None:
+            self._checkpoints.discard(self._key)
 
     def _regroup(self, epoch: int, seconds: float) -> None:
         """Lets the members that ended go, where a smaller program repays its making."""
@@ -124,49 +152,46 @@ class PackTrainer:
         saved = 0.5 * usual * (1 - len(left) / len(self._seats)) * to_come
         if saved <= self._seconds[0] - usual:
             return
-        places = [seat.position for seat in left]
-        self._state = State(
-            *keras.tree.map_structure(lambda tensor: keras.ops.take(tensor, places, axis=0), tuple(self._state))
-        )
+        self._state = self._pick([seat.position for seat in left])
         for position, seat in enumerate(left):
             seat.position = position
         self._seats, self._seconds = left, []
         self._make_programs()
 
+    def _pick(self, positions: Sequence[int]) -> State:
+        places = list(positions)
+        return State(
+            *keras.tree.map_structure(lambda tensor: keras.ops.take(tensor, places, axis=0), tuple(self._state))
+        )
+
     def _orders(self, epoch: int) -> np.ndarray:
         rows = len(self._dataset.train)
-        orders = {seat.member.longest.seed: None for seat in self._seats}
-        found = {seed: row_order(rows, seed, epoch) for seed in orders}
+        seeds = dict.fromkeys(seat.member.longest.seed for seat in self._seats)
+        found = {seed: row_order(rows, seed, epoch) for seed in seeds}
         if self._shared_order:
             return next(iter(found.values()))
         return np.stack([found[seat.member.longest.seed] for seat in self._seats])
 
-    def _reset_metrics(self) -> None:
-        members = len(self._seats)
-        fresh = [_device(np.stack([value] * members)) for value in self._program.initial_metrics()]
-        self._state = self._state._replace(metrics=fresh)
+    def _begin_epoch(self, epoch: int) -> None:
+        own = [self._backend.random_state(seat.member.longest.seed, epoch) for seat in self._seats]
+        random = [_stack(*arrays) for arrays in zip(*own, strict=True)]
+        self._state = self._state._replace(metrics=self._fresh_metrics(), random=random)
 
-    def _validation(self) -> dict[str, Any]:
-        if not self._validation_chunks:
+    def _fresh_metrics(self) -> list[Any]:
+        return [_device(np.stack([value] * len(self._seats))) for value in self._program.initial_metrics()]
+
+    def _score(self, chunks: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+        if not chunks:
             return {}
-        self._reset_metrics()
-        for x, y in self._validation_chunks:
-            state, _ = self._evaluate(tuple(self._state), x, y)
-            self._state = State(*state)
-        return dict(self._results(self._state.metrics))
+        state = tuple(self._state._replace(metrics=self._fresh_metrics()))
+        for batch in chunks:
+            state, _ = self._programs.evaluate(state, batch)
+        return dict(self._programs.results(State(*state).metrics))
 
     def _logs(self, train: dict[str, Any], validation: dict[str, Any]) -> list[dict[str, float]]:
         columns = {name: keras.ops.convert_to_numpy(value) for name, value in train.items()}
         columns |= {f"val_{name}": keras.ops.convert_to_numpy(value) for name, value in validation.items()}
         return [{name: float(value[seat.position]) for name, value in columns.items()} for seat in self._seats]
-
-    def _chunks(self, split: Split) -> list[tuple[Any, Any]]:
-        size = self._chunk_size(max(1, len(split)))
-        return [(_device(split.x[i : i + size]), _device(split.y[i : i + size])) for i in range(0, len(split), size)]
-
-    def _chunk_size(self, rows: int) -> int:
-        widest = max(int(np.prod(layer.output.shape[1:])) for layer in self._program.model.layers if _has_output(layer))
-        return max(1, min(rows, SCORING_BYTES // (4 * widest * len(self._seats))))
 
     def _end_epoch(self, epoch: int, logs: list[dict[str, float]], share: float) -> None:
         rows: dict[int, Logs] = {}
@@ -185,31 +210,96 @@ class PackTrainer:
             if ended:
                 ending.append((seat, ended))
         self._recorder.epoch(epoch, rows, share)
-        for seat, trials in ending:
-            self._finish(seat, trials)
+        self._finish(ending)
 
     def _weights(self, seat: _Seat) -> list[np.ndarray]:
         def pick(tensor: Any) -> np.ndarray:
             return np.asarray(keras.ops.convert_to_numpy(tensor[seat.position]))
 
-        held = self._state._replace(optimizer=[], metrics=[], numbers=[])
+        held = self._state._replace(optimizer=[], metrics=[], numbers=[], random=[])
         return self._program.weights(State(*keras.tree.map_structure(pick, tuple(held))))
 
-    def _finish(self, seat: _Seat, trials: list[Trial]) -> None:
-        logs, weights = seat.progress.ending(seat.logs, lambda: self._weights(seat))
-        parts: dict[str, Any] = {"logs": logs, "parameters": self.parameters}
-        if seat.progress.diverged:
-            outcome = Outcome("diverged", **parts, message=seat.progress.diverged)
-        else:
-            outcome = Outcome("completed", **parts, weights=weights, **self._test(seat, weights))
-        for trial in trials:
-            self._recorder.finished(trial, replace(outcome, seconds=seat.seconds[trial.number]))
+    def _finish(self, ending: Sequence[tuple[_Seat, list[Trial]]]) -> None:
+        outcomes: dict[int, Outcome] = {}
+        for seat, _ in ending:
+            outcome = Outcome("diverged", seat.logs, parameters=self.parameters, message=seat.progress.diverged)
+            if not seat.progress.diverged:
+                logs, weights = seat.progress.ending(seat.logs, functools.partial(self._weights, seat))
+                outcome = Outcome("completed", logs, weights=weights, parameters=self.parameters)
+            outcomes[seat.position] = outcome
+        completed = {place: one.weights for place, one in outcomes.items() if one.weights is not None}
+        for place, scores in self._test(completed).items():
+            outcomes[place] = replace(outcomes[place], **scores)
+        for seat, trials in ending:
+            for trial in trials:
+                own = replace(outcomes[seat.position], seconds=seat.seconds[trial.number])
+                self._recorder.finished(trial, own)
 
-    def _test(self, seat: _Seat, weights: list[np.ndarray]) -> dict[str, Any]:
-        model, split = self._program.model, self._dataset.test
-        own = [float(keras.ops.convert_to_numpy(number[seat.position])) for number in self._state.numbers]
-        with self._program.with_numbers(own):
-            return test_scores(model, weights, split)
+    def _test(self, weights: dict[int, list[np.ndarray]]) -> dict[int, dict[str, Any]]:
+        """Scores the test rows with the weights of members that end, by the members' places in the stack."""
+        if not self._data.test or not weights:
+            return {}
+        filler = next(iter(weights.values()))
+        trainable, others = self._program.with_weights(
+            [weights.get(place, filler) for place in range(len(self._seats))]
+        )
+        state = self._state._replace(
+            trainable=[*map(_device, trainable)], non_trainable=[*map(_device, others)], metrics=self._fresh_metrics()
+        )
+        held = tuple(state)
+        counts: dict[int, Any] = dict.fromkeys(weights, 0)
+        for batch in self._data.test:
+            held, predictions = self._programs.evaluate(held, batch)
+            truth, found = keras.ops.convert_to_numpy(batch[1]), keras.ops.convert_to_numpy(predictions)
+            for place, count in counts.items():
+                own = confusion(truth, found[place])
+                counts[place] = None if own is None or count is None else count + own
+        results = self._programs.results(State(*held).metrics)
+        columns = {name: keras.ops.convert_to_numpy(value) for name, value in results.items()}
+        return {
+            place: {"test": {name: float(value[place]) for name, value in columns.items()}, "confusion": counts[place]}
+            for place in weights
+        }
+
+    def _numbers(self) -> list[int]:
+        return [seat.member.longest.number for seat in self._seats]
+
+    def _keep(self, epoch: int) -> None:
+        """Writes a checkpoint where it is time for one."""
+        if self._checkpoints is None or not self._checkpoints.due or all(seat.ended for seat in self._seats):
+            return
+        kept = self._state._replace(metrics=[], numbers=[], random=[])
+        leaves = keras.tree.flatten(tuple(kept))
+        arrays = {f"state.{i}": np.asarray(keras.ops.convert_to_numpy(leaf)) for i, leaf in enumerate(leaves)}
+        seats = {}
+        for seat in self._seats:
+            number = seat.member.longest.number
+            seats[str(number)] = {
+                "position": seat.position,
+                "seconds": {str(trial): seconds for trial, seconds in seat.seconds.items()},
+                "progress": seat.progress.facts(),
+            }
+            arrays |= {f"best.{number}.{i:05d}": one for i, one in enumerate(seat.progress.best_weights or [])}
+        facts = {"trials": self._numbers(), "seats": seats}
+        self._checkpoints.save(self._key, Checkpoint(epoch, facts, arrays))
+
+    def _restore(self) -> None:
+        """Goes on after the last checkpoint that holds all members, if there is one."""
+        found = self._checkpoints.find(self._numbers()) if self._checkpoints else None
+        if found is None:
+            return
+        held = [found.facts["seats"][str(number)] for number in self._numbers()]
+        places = [seat["position"] for seat in held]
+        kept = self._state._replace(metrics=[], numbers=[], random=[])
+        leaves = [_device(found.arrays[f"state.{i}"][places]) for i in range(len(keras.tree.flatten(tuple(kept))))]
+        state = State(*keras.tree.pack_sequence_as(tuple(kept), leaves))
+        self._state = state._replace(numbers=self._state.numbers)
+        for seat, facts in zip(self._seats, held, strict=True):
+            prefix = f"best.{seat.member.longest.number}."
+            best = [found.arrays[name] for name in sorted(found.arrays) if name.startswith(prefix)]
+            seat.progress.restore(facts["progress"], best or None)
+            seat.seconds = {int(trial): seconds for trial, seconds in facts["seconds"].items()}
+        self._trained = found.epoch
 
 
 def build(trial: Trial) -> keras.Model:
@@ -225,41 +315,9 @@ def build(trial: Trial) -> keras.Model:
     return model
 
 
-def _as_tuple(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Lets a function of a `State` take and give plain tuples, which every backend maps over."""
-
-    def with_tuples(state: Any, *arguments: Any) -> Any:
-        result = function(State(*state), *arguments)
-        if isinstance(result, State):
-            return tuple(result)
-        return (tuple(result[0]), *result[1:])
-
-    return with_tuples
-
-
-def _unmapped(function: Callable[..., Any], axes: Sequence[int | None]) -> Callable[..., Any]:
-    """Makes a function of one member take and give a stack of one: a pack of one pays for no mapping."""
-
-    def of_one(*arguments: Any) -> Any:
-        own = [
-            argument if axis is None else keras.tree.map_structure(lambda tensor: tensor[0], argument)
-            for argument, axis in zip(arguments, axes, strict=True)
-        ]
-        return keras.tree.map_structure(lambda tensor: tensor[None], function(*own))
-
-    return of_one
-
-
 def _stack(*values: np.ndarray) -> Any:
     return _device(np.stack(values))
 
 
 def _device(array: np.ndarray) -> Any:
     return keras.ops.convert_to_tensor(array)
-
-
-def _has_output(layer: keras.Layer) -> bool:
-    try:
-        return isinstance(layer.output, keras.KerasTensor)
-    except (AttributeError, ValueError):
-        return False

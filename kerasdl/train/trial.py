@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -83,8 +83,14 @@ class Outcome:
 class Recorder(Protocol):
     """Who is told what happens while trials train."""
 
-    def started(self, trials: Sequence[Trial], how: str) -> None:
-        """Trials begin to run; `how` is a sentence on whether they run together, and why."""
+    def started(self, trials: Sequence[Trial], how: str, after_epoch: int = 0) -> None:
+        """Trials begin to run.
+
+        Args:
+            trials: Which.
+            how: A sentence on whether they run together, and why.
+            after_epoch: How many of their epochs were trained before, and told.
+        """
 
     def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
         """An epoch ended: the metrics of each trial by its number, and each one's share of the time."""
@@ -107,6 +113,15 @@ class Progress:
         self.diverged: str | None = None
         self._best = np.inf
         self._wait = 0
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what JSON can hold of where it stands; the best weights are apart."""
+        return {"best_logs": dict(self.best_logs), "best": self._best, "wait": self._wait}
+
+    def restore(self, facts: Mapping[str, Any], best_weights: list[np.ndarray] | None) -> None:
+        """Goes on where `facts` were taken."""
+        self.best_logs, self._best, self._wait = facts["best_logs"], facts["best"], facts["wait"]
+        self.best_weights = best_weights
 
     def update(self, epoch: int, logs: Logs, weights: Callable[[], list[np.ndarray]]) -> bool:
         """Takes the metrics of an epoch.

@@ -47,6 +47,9 @@ def tune(
     memory: Annotated[
         float | None, typer.Option(min=0.01, metavar="GIB", help="GiB that a pack of trials may use [default: half].")
     ] = None,
+    checkpoint: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Least time between two checkpoints of trials in training.")
+    ] = 30.0,
     explain: Annotated[bool, typer.Option("--explain", help="Print how the study would run, and leave.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone on standard output.")] = False,
     listing: Annotated[
@@ -64,7 +67,15 @@ def tune(
         if explain:
             typer.echo(loaded.explain(backend=backend, memory=budget))
             return
-        run = loaded.run(out, backend=backend, progress=not as_json, fresh=fresh, export=not no_export, memory=budget)
+        run = loaded.run(
+            out,
+            backend=backend,
+            progress=not as_json,
+            fresh=fresh,
+            export=not no_export,
+            memory=budget,
+            checkpoint=checkpoint,
+        )
         with run:
             if as_json:
                 typer.echo((run.path / "summary.json").read_text(encoding="utf-8"), nl=False)

@@ -53,7 +53,7 @@ class Follower:
         """Returns what a training is one execution of."""
         return self._of[training.number]
 
-    def started(self, trials: Sequence[Trial], how: str) -> None:
+    def started(self, trials: Sequence[Trial], how: str, after_epoch: int = 0) -> None:
         """Marks executions as running."""
         self._guard(self._record.start, [(one.number, one.configuration, one.seed, how) for one in trials])
 

@@ -12,7 +12,8 @@ import numpy as np
 from kerasdl.data import Dataset
 from kerasdl.train import Trial, numbers
 from kerasdl.train.backends import current_backend
-from kerasdl.train.pack import SCORING_BYTES, Member, build
+from kerasdl.train.pack import Member, build
+from kerasdl.train.resident import SCORING_BYTES
 
 _CONVOLUTION = "conv"
 
@@ -25,11 +26,14 @@ class Pack:
         members: What is trained side by side.
         how: A sentence on how they run, and why.
         fused: Whether the program is kerasdl's; else Keras' `fit` trains them one after another.
+        timed: A name for what they build where steps must be timed to know whether running all at once is faster than
+            one after another.
     """
 
     members: tuple[Member, ...]
     how: str
     fused: bool = True
+    timed: str | None = None
 
     @property
     def trials(self) -> list[Trial]:
@@ -45,14 +49,14 @@ class Blueprint:
         architecture: Layers, optimizer, loss and metrics as one text, without the numbers that can be stacked.
         numbers: Those numbers.
         obstacle: Why it cannot run as part of a program of kerasdl's, if so.
-        separate: Why it should not share a program with others, if so.
+        timed: Whether only timing can tell if members are faster together.
         member_bytes: An estimate of the memory that one member needs.
     """
 
     architecture: str
     numbers: tuple[tuple[str, float], ...]
     obstacle: str | None
-    separate: str | None
+    timed: bool
     member_bytes: int
 
 
@@ -77,7 +81,7 @@ def plan(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint], memory: i
     for member in _members(trials, blueprints):
         built = blueprints[member.longest.configuration]
         key: Any = (built.architecture, member.longest.batch_size)
-        if built.obstacle or built.separate:
+        if built.obstacle:
             key = (key, member.longest.number)
         groups.setdefault(key, []).append(member)
     packs = []
@@ -110,9 +114,10 @@ def _pack(members: tuple[Member, ...], built: Blueprint) -> Pack:
     shared = max(len(member.trials) for member in members)
     stages = f"; up to {shared} trials share their epochs" if shared > 1 else ""
     if len(members) == 1:
-        why = built.separate or "no other trial builds the same program"
-        return Pack(members, f"alone, as one program on {backend}: {why}{stages}")
-    return Pack(members, f"pack of {len(members)} on {backend}{stages}")
+        return Pack(members, f"alone, as one program on {backend}: no other trial builds the same program{stages}")
+    return Pack(
+        members, f"pack of {len(members)} on {backend}{stages}", timed=built.architecture if built.timed else None
+    )
 
 
 def blueprint(trial: Trial, dataset: Dataset) -> Blueprint:
@@ -134,7 +139,7 @@ def blueprint(trial: Trial, dataset: Dataset) -> Blueprint:
             # A model that cannot say what it is made of is like its own repeats alone.
             found = {"epochs": float(trial.epochs)}
     return Blueprint(
-        architecture, tuple(sorted(found.items())), obstacle, _separate(model), _member_bytes(model, trial, dataset)
+        architecture, tuple(sorted(found.items())), obstacle, _convolves(model), _member_bytes(model, trial, dataset)
     )
 
 
@@ -143,26 +148,23 @@ def _obstacle(model: keras.Model) -> str | None:
     for name in ("fit", "train_step", "test_step"):
         if getattr(kind, name) is not getattr(keras.Model, name):
             return f"{kind.__name__} has a {name} of its own"
-    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-        return "the loss is scaled for mixed precision"
     if not model.built:
         return f"{kind.__name__} is built by its first batch; give it an Input or build it in the builder"
     return None
 
 
-def _separate(model: keras.Model) -> str | None:
-    convolutions = [layer for layer in model._flatten_layers() if _CONVOLUTION in type(layer).__name__.lower()]
-    if convolutions and current_backend().device().startswith("cpu"):
-        return "convolutions of several members are slower together than one after another on a CPU"
-    return None
+def _convolves(model: keras.Model) -> bool:
+    return any(_CONVOLUTION in type(layer).__name__.lower() for layer in model._flatten_layers())
 
 
 def _describe(model: keras.Model) -> tuple[str, dict[str, float]]:
-    stackable = [*numbers.of_layers(model), *numbers.of_optimizer(model.optimizer)]
-    found = {number.name: number.value for number in stackable}
+    stackable = [*numbers.of_model(model), *numbers.of_optimizer(model.optimizer)]
+    found = {number.name: float(number.value) for number in stackable}
     with numbers.replaced(stackable, [1.0] * len(stackable)):
         compiled, layers = model.get_compile_config(), model.get_config()
     optimizer = compiled["optimizer"]["config"]
+    optimizer.pop("name", None)
+    optimizer = optimizer.get("inner_optimizer", {}).get("config", optimizer)
     optimizer.pop("name", None)
     if isinstance(optimizer.get("learning_rate"), int | float):
         found["learning_rate"] = float(optimizer.pop("learning_rate"))

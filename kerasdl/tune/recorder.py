@@ -23,9 +23,10 @@ class RunRecorder:
         self._progress = progress
         self.ended: set[int] = set()
 
-    def started(self, trials: Sequence[Trial], how: str) -> None:
+    def started(self, trials: Sequence[Trial], how: str, after_epoch: int = 0) -> None:
         """Marks trials as running."""
-        self._writer.start_trials([(trial.number, trial.configuration, trial.seed, how) for trial in trials])
+        rows = [(trial.number, trial.configuration, trial.seed, how) for trial in trials]
+        self._writer.start_trials(rows, after_epoch)
 
     def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
         """Writes an epoch of trials that run together."""

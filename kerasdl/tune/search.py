@@ -15,8 +15,10 @@ from kerasdl.runs import Run, RunWriter, TrialResult
 from kerasdl.runs.writer import load_weights
 from kerasdl.train import Trial
 from kerasdl.train.alone import train_alone
+from kerasdl.train.checkpoint import Checkpoints
 from kerasdl.train.pack import Member, PackTrainer, build
 from kerasdl.train.trial import first_line
+from kerasdl.tune.ahead import made_ahead
 from kerasdl.tune.environment import describe
 from kerasdl.tune.planner import Pack, plan
 from kerasdl.tune.progress import Progress
@@ -26,7 +28,14 @@ from kerasdl.tune.trials import TrialMaker
 
 
 def run_study(
-    study: Study, directory: Path, *, progress: bool, fresh: bool, export: bool, memory: int | None = None
+    study: Study,
+    directory: Path,
+    *,
+    progress: bool,
+    fresh: bool,
+    export: bool,
+    memory: int | None = None,
+    checkpoint: float = 30.0,
 ) -> Run:
     """Runs a study on the backend that Keras runs on; see `Study.run`."""
     with Progress(study, enabled=progress) as shown:
@@ -36,7 +45,7 @@ def run_study(
         with RunWriter(directory, study.frozen(identity), fresh=fresh) as writer, Run.open(directory) as read:
             if writer.moved is not None:
                 shown.note(f"the run that was there is now in {writer.moved}")
-            search = Search(study, dataset, writer, read, shown, memory)
+            search = Search(study, dataset, writer, read, shown, memory, checkpoint)
             search.run()
             search.conclude(export=export)
     return Run.open(directory)
@@ -52,6 +61,7 @@ class Search:
         read: The same run, to read.
         progress: Who shows how far it is.
         memory: Bytes that a pack may use; half of what is free where absent.
+        checkpoint: The least time between two checkpoints of a pack, in seconds.
     """
 
     def __init__(
@@ -62,6 +72,7 @@ class Search:
         read: Run,
         progress: Progress,
         memory: int | None = None,
+        checkpoint: float = 30.0,
     ) -> None:
         self._memory = memory
         self._study = study
@@ -74,6 +85,7 @@ class Search:
         self._before = self._read.seconds
         self._started = time.perf_counter()
         self._winner: keras.Model | None = None
+        self._checkpoints = Checkpoints(writer.directory / "checkpoints", checkpoint)
 
     def run(self) -> None:
         """Tries every configuration that the oracle proposes, going on where an earlier sitting stopped."""
@@ -138,8 +150,9 @@ class Search:
         trials = self._maker.trials(settings)
         self._progress.round(trials, done, self._planned(len(settings)))
         todo = [trial for trial in trials if trial.number not in done]
-        for pack in self._planned_packs(todo):
-            self._train(pack)
+        recorder = RunRecorder(self._writer, self._study.goal.name, self._progress)
+        for pack, trainer in made_ahead(self._planned_packs(todo), functools.partial(self._trainer, recorder)):
+            self._train(pack, trainer, recorder)
             self._keep_weights()
             self._record_seconds()
 
@@ -161,11 +174,9 @@ class Search:
                 self._fail([trial], errors[trial.configuration], "not trained: its model could not be built")
         return plan([trial for trial in trials if trial.configuration in blueprints], blueprints, self._memory)
 
-    def _train(self, pack: Pack) -> None:
-        recorder = RunRecorder(self._writer, self._study.goal.name, self._progress)
+    def _train(self, pack: Pack, trainer: Callable[[], PackTrainer], recorder: RunRecorder) -> None:
         if pack.fused:
-            recorder.started(pack.trials, pack.how)
-            error = _error_in(lambda: PackTrainer([*pack.members], self._dataset, recorder).run())
+            error = _error_in(lambda: trainer().run(pack.how))
             if error is None:
                 return
             how = f"alone, by Keras' fit on {keras.backend.backend()}: as one program it failed with {error}"
@@ -175,10 +186,13 @@ class Search:
             left = [trial for trial in member.trials if trial.number not in recorder.ended]
             if not left:
                 continue
-            recorder.started(left, how)
-            error = _error_in(functools.partial(train_alone, Member(tuple(left)), self._dataset, recorder))
+            member = Member(tuple(left))
+            error = _error_in(functools.partial(train_alone, member, self._dataset, recorder, how, self._checkpoints))
             if error is not None:
                 self._fail([trial for trial in left if trial.number not in recorder.ended], error, how)
+
+    def _trainer(self, recorder: RunRecorder, pack: Pack) -> PackTrainer:
+        return PackTrainer(pack.members, self._dataset, recorder, pack.timed, self._checkpoints)
 
     def _fail(self, trials: Sequence[Trial], error: str, how: str) -> None:
         self._writer.start_trials([(trial.number, trial.configuration, trial.seed, how) for trial in trials])

@@ -15,8 +15,6 @@ _EVERY_OPTIMIZER = (
     "clipnorm",
     "clipvalue",
     "global_clipnorm",
-    "use_ema",
-    "ema_momentum",
 )
 OPTIMIZERS: dict[str, tuple[str, ...]] = {
     "sgd": ("momentum", "nesterov"),
@@ -34,8 +32,8 @@ OPTIMIZERS = {name: (*_EVERY_OPTIMIZER, *own) for name, own in OPTIMIZERS.items(
 TRAINING = ("epochs", "batch_size", "optimizer")
 
 _POSITIVE = ("learning_rate", "epsilon", "clipnorm", "clipvalue", "global_clipnorm")
-_SHARE = ("momentum", "rho", "beta_1", "beta_2", "ema_momentum")
-_SWITCH = ("nesterov", "amsgrad", "centered", "use_ema")
+_SHARE = ("momentum", "rho", "beta_1", "beta_2")
+_SWITCH = ("nesterov", "amsgrad", "centered")
 
 
 def known(builder: Builder, optimizers: Iterable[str]) -> set[str]:

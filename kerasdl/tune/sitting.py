@@ -93,8 +93,7 @@ class Sitting:
     def _train(self, pack: Pack, follower: Follower) -> None:
         dataset, how = self._request.dataset, pack.how
         if pack.fused:
-            follower.started(pack.trials, how)
-            error = _error_in(lambda: PackTrainer([*pack.members], dataset, follower).run(), follower)
+            error = _error_in(lambda: PackTrainer(pack.members, dataset, follower, pack.timed).run(how), follower)
             if error is None:
                 return
             how = (
@@ -107,8 +106,7 @@ class Sitting:
             left = [one for one in member.trials if one.number not in follower.ended and not follower.of(one).over]
             if not left:
                 continue
-            follower.started(left, how)
-            error = _error_in(partial(train_alone, Member(tuple(left)), dataset, follower), follower)
+            error = _error_in(partial(train_alone, Member(tuple(left)), dataset, follower, how), follower)
             if error is not None:
                 self._fail_executions(left, error, follower)
 

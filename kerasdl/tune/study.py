@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -43,6 +43,8 @@ class Study(BaseModel):
         space: What varies: for each setting a list of values or a range.
         fixed: Settings of model and optimizer that do not vary.
         early_stopping: When trials end before their last epoch.
+        class_weight: How much rows count in the loss, by their class' name; `"balanced"` lets all classes count the
+            same.
         reference: Published figures to show beside ours.
 
     Example:
@@ -73,6 +75,7 @@ class Study(BaseModel):
     space: dict[str, AnyDimension] = Field(default_factory=dict)
     fixed: dict[str, Any] = Field(default_factory=dict)
     early_stopping: Stopping | None = None
+    class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     reference: Reference | None = None
 
     _builder: Builder = PrivateAttr()
@@ -173,9 +176,9 @@ class Study(BaseModel):
 
     def load_data(self) -> Dataset:
         """Loads what the study learns from."""
-        if isinstance(self.data, Dataset):
-            return self.data
-        return data.load(self._located(self.data), seed=self.seed)
+        given = self.data
+        dataset = given if isinstance(given, Dataset) else data.load(self._located(given), seed=self.seed)
+        return dataset if self.class_weight is None else data.with_class_weights(dataset, self.class_weight)
 
     def frozen(self, identity: Mapping[str, Any]) -> str:
         """Returns the study as TOML, complete, so that the same text means the same experiment.
@@ -202,6 +205,7 @@ class Study(BaseModel):
         fresh: bool = False,
         export: bool = True,
         memory: int | None = None,
+        checkpoint: float = 30.0,
     ) -> "Run":
         """Runs the study, or goes on with a run of it.
 
@@ -212,6 +216,7 @@ class Study(BaseModel):
             fresh: Whether a run that is there is moved aside and a new one started.
             export: Whether the winner is exported.
             memory: Bytes that trials which run as one program may use; half of what is free on the device where absent.
+            checkpoint: The least time between two checkpoints of trials in training, in seconds.
 
         Returns:
             The run.
@@ -233,7 +238,9 @@ class Study(BaseModel):
         self._builder.load()
         from kerasdl.tune.search import run_study
 
-        return run_study(self, target, progress=progress, fresh=fresh, export=export, memory=memory)
+        return run_study(
+            self, target, progress=progress, fresh=fresh, export=export, memory=memory, checkpoint=checkpoint
+        )
 
     def explain(self, *, backend: str | None = None, memory: int | None = None) -> str:
         """Tells how the study would run, without training: its packs, its stages, and what is trained alone and why.

@@ -43,9 +43,12 @@ class Recorder:
     def __init__(self) -> None:
         self.logs: dict[int, list[dict[str, float]]] = {}
         self.outcomes: dict[int, Any] = {}
+        self.how: dict[int, str] = {}
 
-    def started(self, trials: Any, how: str) -> None:
-        pass
+    def started(self, trials: Any, how: str, after_epoch: int = 0) -> None:
+        for trial in trials:
+            self.how[trial.number] = how
+            self.logs[trial.number] = [{} for _ in range(after_epoch)]
 
     def epoch(self, epoch: int, logs: Any, seconds: float) -> None:
         for number, own in logs.items():
@@ -70,14 +73,14 @@ def training(backend_name: str) -> SimpleNamespace:
         more.setdefault("batch_size", 32)
         return Member(tuple(Trial(number + i, 0, seed, build, end, **more) for i, end in enumerate(ends)))
 
-    def pack(members: list[Member], dataset: Dataset) -> Recorder:
+    def pack(members: list[Member], dataset: Dataset, timed: str | None = None, checkpoints: Any = None) -> Recorder:
         recorder = Recorder()
-        PackTrainer(members, dataset, recorder).run()
+        PackTrainer(members, dataset, recorder, timed, checkpoints).run("together")
         return recorder
 
-    def alone(one: Member, dataset: Dataset) -> Recorder:
+    def alone(one: Member, dataset: Dataset, checkpoints: Any = None) -> Recorder:
         recorder = Recorder()
-        train_alone(one, dataset, recorder)
+        train_alone(one, dataset, recorder, "alone", checkpoints)
         return recorder
 
     def assert_same(a: Recorder, b: Recorder, number: int, rtol: float = 1e-4, atol: float = 2e-5) -> None:

@@ -71,7 +71,11 @@ def test_members_equal_fit_with_every_layer(name, training, dense, table):
     training.assert_same(training.pack(members, table), training.alone(members[-1], table), 1)
 
 
-def test_convolutions_and_pooling_equal_fit_as_a_pack_of_one(training, images):
+def test_convolutions_and_pooling_equal_fit_whichever_way_is_faster(training, images, monkeypatch):
+    from kerasdl.train import programs
+
+    monkeypatch.setattr(programs, "_chosen", {})
+
     def build():
         model = keras.Sequential(
             [
@@ -88,8 +92,13 @@ def test_convolutions_and_pooling_equal_fit_as_a_pack_of_one(training, images):
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
 
-    member = training.member(build)
-    training.assert_same(training.pack([member], images), training.alone(member, images), 0)
+    members = [training.member(build, seed, seed) for seed in (0, 1)]
+    packed = training.pack(members, images, timed="a small network")
+    training.assert_same(packed, training.alone(members[1], images), 1)
+    training.assert_same(training.pack(members[1:], images), packed, 1)
+    (choice,) = programs._chosen.values()
+    assert packed.how[0] == f"together; {choice.why}"
+    assert ("times as long" in choice.why) or ("mapping over them fails" in choice.why)
 
 
 def test_a_member_equals_itself_alone_and_in_any_order(training, dense, table):
@@ -218,38 +227,3 @@ def test_binary_classifiers_with_one_unit(training, table):
     for number, member in enumerate(members):
         training.assert_same(packed, training.alone(member, binary), number)
     assert packed.outcomes[0].confusion.shape == (2, 2)
-
-
-NUMBERS = {
-    "learning_rate": lambda value: keras.optimizers.SGD(value),
-    "weight_decay": lambda value: keras.optimizers.AdamW(0.01, weight_decay=value),
-    "beta_1": lambda value: keras.optimizers.Adam(0.01, beta_1=value),
-    "beta_2": lambda value: keras.optimizers.Adam(0.01, beta_2=value),
-    "rho": lambda value: keras.optimizers.RMSprop(0.01, rho=value),
-    "epsilon": lambda value: keras.optimizers.Adagrad(0.05, epsilon=value),
-}
-
-
-@pytest.mark.parametrize("name", NUMBERS)
-def test_numbers_of_the_optimizer_differ_between_members(name, training, dense, table):
-    members = [
-        training.member(dense(lambda value=value: NUMBERS[name](value)), number=number)
-        for number, value in enumerate([0.05, 0.5])
-    ]
-    packed = training.pack(members, table)
-    training.assert_same(packed, training.alone(members[1], table), 1)
-    assert packed.logs[0][-1]["loss"] != packed.logs[1][-1]["loss"]
-
-
-@pytest.mark.parametrize("penalty", ["L1", "L2"])
-def test_penalties_differ_between_members(penalty, training, dense, table):
-    def layers(weight):
-        return [keras.layers.Dense(6, kernel_regularizer=getattr(keras.regularizers, penalty)(weight))]
-
-    members = [
-        training.member(dense(lambda: keras.optimizers.SGD(0.05), lambda weight=weight: layers(weight)), number=number)
-        for number, weight in enumerate([0.001, 0.1])
-    ]
-    packed = training.pack(members, table)
-    training.assert_same(packed, training.alone(members[1], table), 1)
-    assert packed.outcomes[1].test["loss"] > packed.outcomes[0].test["loss"]

@@ -60,7 +60,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_undisturbed(write: Write, folder:
     path = write("own.toml", LONG)
     with run_of(Study.load(path), "undisturbed") as undisturbed:
         expected, curves, table = undisturbed.trials(), losses(undisturbed), undisturbed.table()
-    command = [sys.executable, "-m", "kerasdl.tune", str(path), "--out", "killed", "--no-export"]
+    command = [sys.executable, "-m", "kerasdl.tune", str(path), "--out", "killed", "--no-export", "--checkpoint", "0"]
     chance = random.Random(7)
     kills = 0
     for _ in range(2):
@@ -73,8 +73,10 @@ def test_a_run_killed_at_any_moment_ends_as_if_undisturbed(write: Write, folder:
         process.kill()
         process.communicate()
     assert kills >= 1
+    assert list((folder / "killed" / "checkpoints").glob("*.npz"))
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
+    assert not (folder / "killed" / "checkpoints").exists()
     with Run.open("killed") as run:
         trials = run.trials()
         assert trials[["trial", "configuration", "seed", "status"]].equals(

@@ -6,7 +6,9 @@ from kerasdl import models
 from kerasdl.tune.settings import OPTIMIZERS, check_value, known, optimizer_settings
 
 # Arguments of Keras' optimizers that are no numbers to vary.
-NOT_SETTINGS = {"name", "kwargs", "loss_scale_factor", "gradient_accumulation_steps", "ema_overwrite_frequency"}
+NOT_SETTINGS = {"name", "kwargs", "loss_scale_factor", "gradient_accumulation_steps"}
+# A trial's score is that of its weights, not of their moving average.
+NOT_SETTINGS |= {"use_ema", "ema_momentum", "ema_overwrite_frequency"}
 
 
 def test_the_optimizers_settings_are_those_of_keras(backend_name: str) -> None:
@@ -22,10 +24,10 @@ def test_the_optimizers_settings_are_those_of_keras(backend_name: str) -> None:
 def test_every_optimizer_is_made_from_its_settings(backend_name: str, optimizer: str) -> None:
     from kerasdl.tune.compiling import OPTIMIZERS as CLASSES
 
-    settings = {"optimizer": optimizer, "learning_rate": 0.125, "weight_decay": None, "depth": 3, "use_ema": True}
+    settings = {"optimizer": optimizer, "learning_rate": 0.125, "weight_decay": None, "depth": 3, "clipnorm": 2.0}
     made = CLASSES[optimizer](**optimizer_settings(settings))
     assert float(made.learning_rate) == 0.125
-    assert made.use_ema
+    assert made.clipnorm == 2.0
 
 
 @pytest.mark.backend_free

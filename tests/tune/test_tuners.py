@@ -106,7 +106,7 @@ def test_trials_in_a_pack_score_as_they_do_one_by_one(make: Make) -> None:
             outcomes: list[Any] = []
             rule = EarlyStopping(objective, direction, patience=99)
             alone = Trial(0, 0, seed, lambda trial=trial: build(trial.hyperparameters), 3, 16, rule)
-            train_alone(Member((alone,)), dataset, _Keep(outcomes))
+            train_alone(Member((alone,)), dataset, _Keep(outcomes), "alone")
             scores.append(outcomes[0].logs[objective])
         assert trial.status == "COMPLETED"
         np.testing.assert_allclose(trial.score, np.mean(scores), rtol=1e-4)

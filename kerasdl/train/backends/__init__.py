@@ -5,10 +5,14 @@ Each file offers the same functions, and only these files import a backend:
 - `value_and_grad(function)`: `function(tensors) -> (loss, more)` becomes `tensors -> ((loss, more), gradients)`.
 - `map_members(function, axes)`: `function` of one member becomes one of all members, stacked along the first axis of
   each argument whose entry in `axes` is 0; the others are shared (`None`).
-- `epoch_program(step, results)`: one epoch as one program, `(state, x, y, full, rest) -> (state, metrics)`; `full`
-  holds the row numbers of each full batch, `rest` those left over, as `kerasdl.train.order.batches` gives them.
-- `compiled(function)`: a function of tensors as one program.
+- `epoch_program(step, results)`: one epoch as one program, `(state, data, full, rest) -> (state, metrics)`; `data`
+  holds the parts of batches, all rows of each, `full` the row numbers of each full batch, `rest` those left over, as
+  `kerasdl.train.order.batches` gives them.
+- `compiled(function)`: a function of tensors as one program. This and an epoch have `prepare(*arguments)`, which
+  compiles for arguments of these shapes without training, and may run in a thread of its own.
 - `set_seed(seed)`: the backend's own random state.
+- `random_state(seed, epoch)`: the arrays from which layers without a seed of their own draw in an epoch of a trial;
+  `drawing(state)` lets them draw from it as pure functions, and `begin_epoch(seed, epoch)` sets it for Keras' `fit`.
 - `device()`: what it computes on, in words. `free_memory()`: bytes that are free there.
 """
 

@@ -1,6 +1,8 @@
 """Many members as one program on JAX."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -17,24 +19,57 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
 
 
 def epoch_program(step: Callable[..., Any], results: Callable[..., Any]) -> Callable[..., Any]:
-    def epoch(state: Any, x: Any, y: Any, full: Any, rest: Any) -> Any:
-        def body(state: Any, rows: Any) -> tuple[Any, None]:
-            return step(state, x[rows], y[rows]), None
+    def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
+        def after(state: Any, rows: Any) -> Any:
+            return step(state, tuple(part[rows] for part in data))
 
-        state, _ = jax.lax.scan(body, state, full)
+        state, _ = jax.lax.scan(lambda state, rows: (after(state, rows), None), state, full)
         if rest.shape[-1]:
-            state = step(state, x[rest], y[rest])
+            state = after(state, rest)
         return state, results(state)
 
-    return jax.jit(epoch, donate_argnums=0)
+    return _Program(jax.jit(epoch, donate_argnums=0))
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return jax.jit(function)
+    return _Program(jax.jit(function))
+
+
+class _Program:
+    """A jitted function that can be compiled ahead for the shapes to come."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self._prepared: dict[Any, Any] = {}
+
+    def prepare(self, *arguments: Any) -> None:
+        self._prepared[_shapes(arguments)] = self._function.lower(*arguments).compile()
+
+    def __call__(self, *arguments: Any) -> Any:
+        if not self._prepared:
+            return self._function(*arguments)
+        return self._prepared.get(_shapes(arguments), self._function)(*arguments)
+
+
+def _shapes(arguments: Any) -> Any:
+    leaves, structure = jax.tree.flatten(arguments)
+    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
 def set_seed(seed: int) -> None:
     """JAX keeps no random state."""
+
+
+def random_state(seed: int, epoch: int) -> list[Any]:
+    return []
+
+
+def begin_epoch(seed: int, epoch: int) -> None:
+    """JAX keeps no random state."""
+
+
+def drawing(state: list[Any]) -> AbstractContextManager[Any]:
+    return nullcontext(SimpleNamespace(state=state))
 
 
 def device() -> str:

@@ -8,6 +8,9 @@ import tensorflow as tf
 from tensorflow.python.ops.parallel_for import pfor
 
 from kerasdl.train.backends import free_host_memory
+from kerasdl.train.backends.tensorflow_random import drawing
+
+__all__ = ["drawing"]
 
 # Keras' argmax compares bit patterns, and TensorFlow's vectorizer has no rule for reading bits as another type.
 if "Bitcast" not in pfor._pfor_converter_registry:
@@ -23,7 +26,7 @@ def _expected(record: logging.LogRecord) -> bool:
     return "triggered tf.function retracing" not in message or not any(name in message for name in _TRACED_ONCE)
 
 
-_TRACED_ONCE = ("epoch_program", "map_members", "compiled", "_unmapped")
+_TRACED_ONCE = ("epoch_program", "map_members", "with_tuples", "results")
 tf.get_logger().addFilter(_expected)
 
 
@@ -53,25 +56,49 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
 
 
 def epoch_program(step: Callable[..., Any], results: Callable[..., Any]) -> Callable[..., Any]:
-    def epoch(state: Any, x: Any, y: Any, full: Any, rest: Any) -> Any:
-        def body(index: Any, state: Any) -> tuple[Any, Any]:
-            rows = full[index]
-            return index + 1, step(state, tf.gather(x, rows), tf.gather(y, rows))
+    def epoch(state: Any, data: Any, full: Any, rest: Any, steps: Any) -> Any:
+        def after(state: Any, rows: Any) -> Any:
+            return step(state, tuple(tf.gather(part, rows) for part in data))
 
-        _, state = tf.while_loop(lambda index, _: index < full.shape[0], body, (tf.constant(0), state))
+        _, state = tf.while_loop(
+            lambda index, _: index < steps, lambda index, state: (index + 1, after(state, full[index])), (0, state)
+        )
         if rest.shape[-1]:
-            state = step(state, tf.gather(x, rest), tf.gather(y, rest))
+            state = after(state, rest)
         return state, results(state)
 
-    return tf.function(epoch, jit_compile=True, autograph=False)
+    # The number of steps is an argument so that the program can be compiled by a run of none.
+    return _Program(epoch, lambda full: (tf.constant(0),), lambda full: (tf.constant(full.shape[0]),))
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return tf.function(function, jit_compile=True, autograph=False)
+    return _Program(function)
+
+
+class _Program:
+    """A compiled function; `idle` and `busy` give further arguments for a run that only compiles and for a real one."""
+
+    def __init__(self, function: Callable[..., Any], idle: Any = None, busy: Any = None) -> None:
+        self._function = tf.function(function, jit_compile=True, autograph=False)
+        self._idle, self._busy = idle, busy
+
+    def prepare(self, *arguments: Any) -> None:
+        self._function(*arguments, *(self._idle(arguments[2]) if self._idle else ()))
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments, *(self._busy(arguments[2]) if self._busy else ()))
 
 
 def set_seed(seed: int) -> None:
     tf.random.set_seed(seed)
+
+
+def random_state(seed: int, epoch: int) -> list[Any]:
+    return []
+
+
+def begin_epoch(seed: int, epoch: int) -> None:
+    """Keras' layers keep their own random states on TensorFlow."""
 
 
 def device() -> str:

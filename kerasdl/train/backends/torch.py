@@ -2,29 +2,23 @@
 
 import itertools
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch._decomp import get_decompositions
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.passes.dialect.common.cse_pass import CSEPass
 from torch.utils import _pytree as pytree
 
 from kerasdl.train.backends import free_host_memory
+from kerasdl.train.backends.torch_random import drawing, stream, stream_seed
+from kerasdl.train.backends.torch_recording import record
+
+__all__ = ["drawing"]
 
 # How many steps are timed to choose the number of threads, and after how many epochs it is chosen again.
 TIMED_STEPS = 10
 TIMED_EPOCHS = 5
 
-# PyTorch's binary cross-entropy raises an error for the whole pack where one member predicts NaN; its formula does not.
-_UNCHECKED = get_decompositions(
-    [torch.ops.aten.binary_cross_entropy.default, torch.ops.aten.binary_cross_entropy_backward.default]
-)
-
 _CORES = torch.get_num_threads()
-_COPIES = (torch.ops.aten.lift_fresh_copy.default, torch.ops.aten.detach.default, torch.ops.aten.alias.default)
 
 
 def value_and_grad(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,19 +39,42 @@ def epoch_program(step: Callable[..., Any], results: Callable[..., Any]) -> Call
     step, results = compiled(step), compiled(results)
     epochs = itertools.count()
 
-    def epoch(state: Any, x: Any, y: Any, full: Any, rest: Any) -> Any:
+    def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
+        def after(state: Any, rows: Any) -> Any:
+            return step(state, tuple(_taken(part, rows) for part in data))
+
         def trial_steps() -> None:
             for rows in full[:TIMED_STEPS]:
-                step(state, x[rows], y[rows])
+                after(state, rows)
 
         if next(epochs) % TIMED_EPOCHS == 0 and not torch.cuda.is_available():
             _choose_threads(trial_steps)
         remainder = [rest] if rest.shape[-1] else []
         for rows in itertools.chain(full, remainder):
-            state = step(state, x[rows], y[rows])
+            state = after(state, rows)
         return state, results(state)
 
-    return epoch
+    return _Program(epoch)
+
+
+class _Program:
+    """A function that is recorded when it first runs: recording is Python's work, which no other thread speeds up."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def prepare(self, *arguments: Any) -> None:
+        """Leaves it to the first run."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+
+def _taken(part: Any, rows: Any) -> Any:
+    """`part[rows]`, by the operation that copies whole rows."""
+    if rows.ndim == 1:
+        return torch.index_select(part, 0, rows)
+    return torch.index_select(part, 0, rows.reshape(-1)).reshape(*rows.shape, *part.shape[1:])
 
 
 def _choose_threads(work: Callable[[], None]) -> None:
@@ -89,43 +106,23 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         key = (structure, tuple((tensor.shape, tensor.dtype) for tensor in tensors))
         with torch.no_grad():
             if key not in recordings:
-                recordings[key] = _record(function, tensors, structure)
+                recordings[key] = record(function, tensors, structure)
             program, output_structure = recordings[key]
             return pytree.tree_unflatten(list(program(*tensors)), output_structure)
 
-    return play
-
-
-def _record(function: Callable[..., Any], tensors: list[Any], structure: Any) -> tuple[Callable[..., Any], Any]:
-    output_structures: list[Any] = []
-
-    def flat(*arguments: Any) -> tuple[Any, ...]:
-        outputs, output_structure = pytree.tree_flatten(function(*pytree.tree_unflatten(list(arguments), structure)))
-        output_structures.append(output_structure)
-        return tuple(outputs)
-
-    graph = make_fx(torch.func.functionalize(flat, remove="mutations"), decomposition_table=_UNCHECKED)(*tensors)
-    for node in list(graph.graph.nodes):
-        if node.target in _COPIES:
-            node.replace_all_uses_with(node.args[0])
-            graph.graph.erase_node(node)
-    graph = CSEPass()(graph).graph_module
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    with warnings.catch_warnings():
-        # TorchScript is only the player of a finished list of operations here; PyTorch warns that it is deprecated.
-        warnings.simplefilter("ignore")
-        try:
-            program = torch.jit.trace(graph, tuple(tensors), check_trace=False)
-        except RuntimeError:
-            # It cannot take some operations' optional arguments (the gradient of a convolution without a bias); the
-            # recording then plays itself, a little slower.
-            program = graph
-    return program, output_structures[-1]
+    return _Program(play)
 
 
 def set_seed(seed: int) -> None:
     torch.manual_seed(seed)
+
+
+def random_state(seed: int, epoch: int) -> list[Any]:
+    return [stream(seed, epoch)]
+
+
+def begin_epoch(seed: int, epoch: int) -> None:
+    torch.manual_seed(stream_seed(seed, epoch))
 
 
 def device() -> str:

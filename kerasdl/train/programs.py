@@ -1,0 +1,158 @@
+"""What a pack runs: an epoch, an evaluation and the metrics, of all members at once or of one after another."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import keras
+
+from kerasdl.train.member import MemberProgram, State
+from kerasdl.train.trial import first_line
+
+METRICS = State._fields.index("metrics")
+TIMED_STEPS = 3
+
+_chosen: dict[str, "Choice"] = {}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Whether members run at once.
+
+    Attributes:
+        together: At once, or one after another.
+        why: What decided it, for the reader of a run; empty where nothing had to be decided.
+    """
+
+    together: bool
+    why: str = ""
+
+
+class Programs:
+    """The compiled functions of one pack.
+
+    `epoch(state, data, full, rest)` gives the state after an epoch and its metrics, `evaluate(state, batch)` the state
+    with its metrics updated and the predictions, `results(metrics)` the metrics by name. States, metrics and
+    predictions have the members as their first axis.
+
+    Args:
+        program: One member.
+        backend: The file of `kerasdl.train.backends` for the running backend.
+        members: How many there are.
+        shared_order: Whether all see the same batches.
+        together: Whether one program runs them all at once.
+    """
+
+    def __init__(
+        self, program: MemberProgram, backend: ModuleType, members: int, *, shared_order: bool, together: bool
+    ) -> None:
+        self.together = together and members > 1
+        step, evaluate = _of_tuples(program.train_step), _of_tuples(program.evaluate)
+        results: Callable[..., Any] = program.results
+        if self.together:
+            step = backend.map_members(step, (0, None if shared_order else 0))
+            evaluate = backend.map_members(evaluate, (0, None))
+            results = backend.map_members(results, (0,))
+        epoch = backend.epoch_program(step, lambda state: results(state[METRICS]))
+        compiled = backend.compiled(evaluate), backend.compiled(results)
+        self._compiled = (epoch, compiled[0])
+        if self.together:
+            self.epoch: Callable[..., Any] = epoch
+            self.evaluate, self.results = compiled
+        else:
+            order = None if shared_order else 0
+            own_rows = (0, None, None if shared_order else 1, order)
+            self.epoch = _in_turn(epoch, own_rows, members)
+            self.evaluate = _in_turn(compiled[0], (0, None), members)
+            self.results = _in_turn(compiled[1], (0,), members)
+
+    def prepare(self, state: Any, data: Any, full: Any, rest: Any, chunks: list[Any]) -> None:
+        """Compiles what an epoch needs without running it, so that another thread can meanwhile run another pack."""
+        if not self.together:
+            state, full, rest = (_member(part, 0, axis) for part, axis in ((state, 0), (full, 1), (rest, 0)))
+        self._compiled[0].prepare(state, data, full, rest)
+        for batch in chunks:
+            self._compiled[1].prepare(state, batch)
+
+
+def choose(
+    program: MemberProgram, backend: ModuleType, state: State, batch: tuple[Any, ...], members: int, key: str | None
+) -> Choice:
+    """Times a few steps both ways where running members together may lose.
+
+    Convolutions whose kernels differ between members run as grouped ones, which processors are slow at.
+
+    Args:
+        program: One member.
+        backend: The running backend's file.
+        state: The members' state at the start.
+        batch: One batch, shared by all.
+        members: How many members there are.
+        key: What is timed, once in a process; `None` where running together wins without question.
+
+    Returns:
+        What to do.
+    """
+    if key is None or members == 1:
+        return Choice(True)
+    key = f"{backend.device()} {members} {batch[0].shape} {key}"
+    if key not in _chosen:
+        step = _of_tuples(program.train_step)
+        alone = _in_turn(backend.compiled(step), (0, None), members)
+        try:
+            seconds = _seconds(backend.compiled(backend.map_members(step, (0, None))), state, batch)
+        except Exception as error:  # noqa: BLE001 - whatever a backend cannot map runs one after another
+            _chosen[key] = Choice(
+                False, f"one member after another, since mapping over them fails ({first_line(error)})"
+            )
+        else:
+            ratio = seconds / _seconds(alone, state, batch)
+            how = "one member after another" if ratio > 1 else "all members at once"
+            _chosen[key] = Choice(ratio <= 1, f"{how}: a step of all at once took {ratio:.2f} times as long")
+    return _chosen[key]
+
+
+def _seconds(step: Callable[..., Any], state: State, batch: tuple[Any, ...]) -> float:
+    _finish(step(tuple(state), batch))
+    started = time.perf_counter()
+    for _ in range(TIMED_STEPS):
+        _finish(step(tuple(state), batch))
+    return time.perf_counter() - started
+
+
+def _finish(state: Any) -> None:
+    """Waits until a backend has computed what it promised."""
+    keras.ops.convert_to_numpy(state[METRICS][0])
+
+
+def _of_tuples(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets a function of a `State` take and give plain tuples, which every backend maps over."""
+
+    def with_tuples(state: Any, *arguments: Any) -> Any:
+        result = function(State(*state), *arguments)
+        if isinstance(result, State):
+            return tuple(result)
+        return (tuple(result[0]), *result[1:])
+
+    return with_tuples
+
+
+def _in_turn(function: Callable[..., Any], axes: tuple[int | None, ...], members: int) -> Callable[..., Any]:
+    """Makes a function of one member take and give stacks, one member after another."""
+
+    def of_all(*arguments: Any) -> Any:
+        outputs = [
+            function(*(_member(argument, number, axis) for argument, axis in zip(arguments, axes, strict=True)))
+            for number in range(members)
+        ]
+        return keras.tree.map_structure(lambda *own: keras.ops.stack(own), *outputs)
+
+    return of_all
+
+
+def _member(argument: Any, number: int, axis: int | None) -> Any:
+    if axis is None:
+        return argument
+    return keras.tree.map_structure(lambda tensor: tensor[number] if axis == 0 else tensor[:, number], argument)
