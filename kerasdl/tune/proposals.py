@@ -23,9 +23,15 @@ class Proposals:
         study: The study.
         register: Declares a builder's own hyperparameters in those given to it, by calling it; `None` where the space
             is the study's alone.
+        first: The number of the first configuration.
     """
 
-    def __init__(self, study: Study, register: Callable[[keras_tuner.HyperParameters], None] | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        register: Callable[[keras_tuner.HyperParameters], None] | None = None,
+        first: int = 0,
+    ) -> None:
         self._study = study
         self._encoding = Encoding(study.space)
         self._register = register
@@ -34,7 +40,7 @@ class Proposals:
             register(hyperparameters)
         self._oracle = _oracle(study, hyperparameters)
         self.adaptive = study.search in ("bayesian", "hyperband")
-        self._number = 0
+        self._first = self._number = first
         self._open: dict[int, Trial] = {}
 
     @property
@@ -46,7 +52,7 @@ class Proposals:
         """Returns the next round: the varying settings of each configuration by its number; empty at the end."""
         found: dict[int, dict[str, Any]] = {}
         while not self.adaptive or len(found) < ADAPTIVE_ROUND:
-            if self._study.trials is not None and self._number >= self._study.trials:
+            if self._study.trials is not None and self._number - self._first >= self._study.trials:
                 break
             trial = self._oracle.create_trial(f"tuner{self._number}")
             if trial.status != "RUNNING":

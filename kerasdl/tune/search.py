@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,21 @@ import keras
 from kerasdl.data import Dataset
 from kerasdl.errors import UserError, nearest
 from kerasdl.runs import Run, RunWriter, TrialResult
-from kerasdl.runs.writer import load_weights
 from kerasdl.train import Trial
 from kerasdl.train.alone import train_alone
 from kerasdl.train.checkpoint import Checkpoints
 from kerasdl.train.pack import Member, PackTrainer, build
 from kerasdl.train.trial import first_line
 from kerasdl.tune.ahead import made_ahead
+from kerasdl.tune.conclude import conclude
 from kerasdl.tune.environment import describe
 from kerasdl.tune.planner import Pack, plan
 from kerasdl.tune.progress import Progress
+from kerasdl.tune.proposals import Proposals
 from kerasdl.tune.recorder import RunRecorder
+from kerasdl.tune.refine import narrowed, varied
+from kerasdl.tune.retrain import lengths, retrain
+from kerasdl.tune.space import Dimension, Range
 from kerasdl.tune.study import Study
 from kerasdl.tune.trials import TrialMaker
 
@@ -47,7 +51,7 @@ def run_study(
                 shown.note(f"the run that was there is now in {writer.moved}")
             search = Search(study, dataset, writer, read, shown, memory, checkpoint)
             search.run()
-            search.conclude(export=export)
+            conclude(writer, read, search.maker, shown, export=export)
     return Run.open(directory)
 
 
@@ -79,12 +83,11 @@ class Search:
         self._dataset = dataset
         self._writer = writer
         self._progress = progress
-        self._maker = TrialMaker(study, dataset)
-        self._proposals = self._maker.proposals()
+        self.maker = TrialMaker(study, dataset)
         self._read = read
         self._before = self._read.seconds
         self._started = time.perf_counter()
-        self._winner: keras.Model | None = None
+        self._asked: set[int] = set()
         self._checkpoints = Checkpoints(writer.directory / "checkpoints", checkpoint)
 
     def run(self) -> None:
@@ -95,22 +98,55 @@ class Search:
         self._writer.record_event("start", f"on {self._read.environment['device']} with {keras.backend.backend()}")
         recorded = self._read.rounds()
         number = 0
-        while True:
-            proposed = self._proposals.ask()
-            if not proposed:
-                break
-            settings = {key: self._study.settings(varied) for key, varied in proposed.items()}
-            if number in recorded:
-                self._check_same_round(number, settings)
-            else:
-                self._writer.add_configurations(number, settings)
-            if number == 0:
-                self._check_objective(next(iter(settings.values())))
-            self._train_round(settings)
-            self._proposals.tell(self._scores(settings))
-            number += 1
+        for proposals in self._searches():
+            while proposed := proposals.ask():
+                settings = {key: self._study.settings(values) for key, values in proposed.items()}
+                self._asked.update(settings)
+                if number in recorded:
+                    self._check_same_round(number, settings)
+                else:
+                    self._writer.add_configurations(number, settings)
+                if number == 0:
+                    self._check_objective(next(iter(settings.values())))
+                self._train_round(settings, proposals)
+                proposals.tell(self._scores(settings))
+                number += 1
         if number == 0:
             raise UserError("space: the search found no configuration to try; widen the space or its conditions")
+        self._retrain()
+        self._record_seconds()
+
+    def _searches(self) -> Iterator[Proposals]:
+        """Gives the study's search, and then those that look closer to the best."""
+        yield self.maker.proposals()
+        space: Mapping[str, Dimension] = self._study.space
+        refine = self._study.refine
+        if refine is None:
+            return
+        for _ in range(refine.rounds):
+            best = self._best(1)
+            if not best:
+                return
+            space = narrowed(space, varied(next(iter(best.values())), space), refine.share)
+            if not any(isinstance(one, Range) for one in space.values()):
+                return
+            yield self.maker.closer_proposals({**space}, refine.trials, first=len(self._asked))
+
+    def _best(self, count: int) -> dict[int, dict[str, Any]]:
+        """Returns every setting of the best configurations asked for so far by their number, the best first."""
+        table = self._read.table()
+        ranked = table[table["mean"].notna() & table["configuration"].isin(self._asked)]["configuration"].head(count)
+        settings = self._read.configurations()
+        return {int(number): settings[int(number)] for number in ranked}
+
+    def _retrain(self) -> None:
+        """Trains the best once more on all rows that may be learned from."""
+        if self._study.refine is None or not self._study.refine.retrain:
+            return
+        best = self._best(self._study.refine.retrain)
+        self._progress.say(f"training the best {len(best)} on training and validation rows")
+        results = retrain(self.maker, self._dataset, best, lengths(self._read, best), self._memory)
+        self._writer.record_fact("retrained", {"configurations": results})
 
     def _record_facts(self) -> None:
         writer, goal = self._writer, self._study.goal
@@ -131,7 +167,7 @@ class Search:
                 )
 
     def _check_objective(self, settings: Mapping[str, Any]) -> None:
-        trial = self._maker.trial(0, 0, self._study.seed, settings)
+        trial = self.maker.trial(0, 0, self._study.seed, settings)
         try:
             names = _metric_names(build(trial), self._dataset)
         except UserError:
@@ -145,10 +181,10 @@ class Search:
     def _monitored(self) -> str | None:
         return self._study.early_stopping.monitor if self._study.early_stopping else None
 
-    def _train_round(self, settings: Mapping[int, Mapping[str, Any]]) -> None:
+    def _train_round(self, settings: Mapping[int, Mapping[str, Any]], proposals: Proposals) -> None:
         done = set(self._ended())
-        trials = self._maker.trials(settings)
-        self._progress.round(trials, done, self._planned(len(settings)))
+        trials = self.maker.trials(settings)
+        self._progress.round(trials, done, self._planned(len(settings), proposals))
         todo = [trial for trial in trials if trial.number not in done]
         recorder = RunRecorder(self._writer, self._study.goal.name, self._progress)
         for pack, trainer in made_ahead(self._planned_packs(todo), functools.partial(self._trainer, recorder)):
@@ -156,8 +192,11 @@ class Search:
             self._keep_weights()
             self._record_seconds()
 
-    def _planned(self, configurations: int) -> int | None:
-        planned = self._proposals.planned if self._proposals.adaptive else configurations
+    def _planned(self, configurations: int, proposals: Proposals) -> int | None:
+        planned = proposals.planned if proposals.adaptive else configurations
+        refine = self._study.refine
+        if planned is not None and refine is not None:
+            planned = max(planned, len(self._asked))
         trials = None if planned is None else planned * self._study.repeats
         self._writer.record_fact("planned", {"trials": trials})
         return trials
@@ -168,7 +207,7 @@ class Search:
 
     def _planned_packs(self, trials: Sequence[Trial]) -> list[Pack]:
         self._progress.say("planning")
-        blueprints, errors = self._maker.blueprints(trials)
+        blueprints, errors = self.maker.blueprints(trials)
         for trial in trials:
             if trial.configuration in errors:
                 self._fail([trial], errors[trial.configuration], "not trained: its model could not be built")
@@ -220,57 +259,6 @@ class Search:
         if best is not None and best.configuration not in beaten and best.configuration in set(whole["configuration"]):
             kept = kept[(kept["configuration"] != best.configuration) | (kept["trial"] == best.trial)]
         self._writer.keep_weights([int(number) for number in kept["trial"]])
-
-    def conclude(self, *, export: bool) -> None:
-        """Saves the winner, exports it, and writes summary and report."""
-        from kerasdl.runs.summary import write_summary
-
-        best = self._read.best
-        if not self._read.finished:
-            if best is None:
-                self._refuse_empty()
-            else:
-                self._save_best(best.trial, best.settings)
-            self._record_seconds()
-            self._writer.record_fact("finished", {"trials": len(self._ended())})
-            self._writer.record_event("end", "the search came to its end")
-        self._writer.keep_weights([])
-        if export and best is not None:
-            self._export()
-        self._progress.say("writing the report")
-        self._read.report()
-        write_summary(self._read)
-
-    def _refuse_empty(self) -> None:
-        trials = self._read.trials()
-        failed = trials[trials["status"] == "failed"]
-        if len(failed) == len(trials):
-            raise UserError(f"every trial failed; the first with {failed['message'].iloc[0]}")
-        self._writer.record_event("no winner", "no trial completed: all diverged or failed")
-
-    def _save_best(self, trial: int, settings: Mapping[str, Any]) -> None:
-        self._progress.say("saving the winner")
-        model = self._maker.model(settings)
-        model.set_weights(load_weights(self._writer.directory, trial))
-        # Keras warns, when it loads the file, of an optimizer that was saved before it was built.
-        model.optimizer.build(model.trainable_variables)
-        path = self._writer.directory / "best.keras"
-        partial = path.with_name(".best.partial.keras")
-        model.save(partial)
-        partial.replace(path)
-        self._winner = model
-
-    def _export(self) -> None:
-        from kerasdl.export import export_run
-
-        self._progress.say("exporting the winner")
-        try:
-            result = export_run(self._writer.directory, model=self._winner)
-        except UserError as error:
-            self._writer.record_event("export", f"not exported: {error}")
-            self._progress.note(f"not exported: {error}")
-            return
-        self._writer.record_fact("export", {**result.as_dict(), "path": result.path.name})
 
 
 def _error_in(action: Callable[[], Any]) -> str | None:

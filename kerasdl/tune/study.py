@@ -16,6 +16,7 @@ from kerasdl.tune.checks import check_conditions, check_metric_names, check_sett
 from kerasdl.tune.explain import explain
 from kerasdl.tune.objective import Objective, Stopping, direction_of
 from kerasdl.tune.reference import Reference
+from kerasdl.tune.refine import Refinement
 from kerasdl.tune.space import AnyDimension, Choices, Range
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Study(BaseModel):
         space: What varies: for each setting a list of values or a range.
         fixed: Settings of model and optimizer that do not vary.
         early_stopping: When trials end before their last epoch.
+        refine: Searches closer to the best that follow the first.
         class_weight: How much rows count in the loss, by their class' name; `"balanced"` lets all classes count the
             same.
         reference: Published figures to show beside ours.
@@ -75,6 +77,7 @@ class Study(BaseModel):
     space: dict[str, AnyDimension] = Field(default_factory=dict)
     fixed: dict[str, Any] = Field(default_factory=dict)
     early_stopping: Stopping | None = None
+    refine: Refinement | None = None
     class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     reference: Reference | None = None
 
@@ -274,6 +277,7 @@ def _shorthand(values: dict[str, Any]) -> dict[str, Any]:
 _TABLES: dict[str, type[BaseModel]] = {
     "early_stopping": Stopping,
     "reference": Reference,
+    "refine": Refinement,
     "objective": Objective,
     "Choices": Choices,
     "Range": Range,

@@ -13,7 +13,7 @@ from kerasdl.train.trial import first_line
 from kerasdl.tune.compiling import compiled_model, own_settings
 from kerasdl.tune.planner import Blueprint, blueprint
 from kerasdl.tune.proposals import Proposals
-from kerasdl.tune.space import Encoding
+from kerasdl.tune.space import Dimension, Encoding
 from kerasdl.tune.study import Study
 
 
@@ -34,6 +34,17 @@ class TrialMaker:
     def proposals(self) -> Proposals:
         """Returns the study's configurations, to be asked for."""
         return Proposals(self._study, self._declare if self._study.builder.takes_hp else None)
+
+    def closer_proposals(self, space: dict[str, Dimension], trials: int, first: int) -> Proposals:
+        """Returns configurations drawn at random from a narrower space, to be asked for.
+
+        Args:
+            space: The space.
+            trials: How many.
+            first: The number of the first.
+        """
+        changes = {"space": space, "search": "random", "trials": trials, "seed": self._study.seed + first}
+        return Proposals(self._study.model_copy(update=changes), first=first)
 
     def _declare(self, hyperparameters: keras_tuner.HyperParameters) -> None:
         settings = self._study.settings(Encoding(self._study.space).decode(hyperparameters.values))

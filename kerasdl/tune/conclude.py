@@ -1,0 +1,76 @@
+"""Ends a run: saves the winner, exports it, and writes summary and report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from kerasdl.errors import UserError
+from kerasdl.runs import Run, RunWriter
+from kerasdl.runs.summary import write_summary
+from kerasdl.runs.writer import load_weights
+from kerasdl.tune.progress import Progress
+from kerasdl.tune.trials import TrialMaker
+
+
+def conclude(writer: RunWriter, read: Run, maker: TrialMaker, progress: Progress, *, export: bool) -> None:
+    """Saves the winner, exports it, and writes summary and report.
+
+    Args:
+        writer: Who writes the run.
+        read: The same run, to read: its search came to its end.
+        maker: Builds its models.
+        progress: Who shows what is done.
+        export: Whether the winner is exported.
+
+    Raises:
+        UserError: Every trial failed.
+    """
+    best, winner = read.best, None
+    if not read.finished:
+        if best is None:
+            _refuse_empty(writer, read)
+        else:
+            progress.say("saving the winner")
+            winner = _save_best(writer, maker, best.trial, best.settings)
+        writer.record_fact("finished", {"trials": len(read.trials())})
+        writer.record_event("end", "the search came to its end")
+    writer.keep_weights([])
+    if export and best is not None:
+        progress.say("exporting the winner")
+        _export(writer, winner, progress)
+    progress.say("writing the report")
+    read.report()
+    write_summary(read)
+
+
+def _refuse_empty(writer: RunWriter, read: Run) -> None:
+    trials = read.trials()
+    failed = trials[trials["status"] == "failed"]
+    if len(failed) == len(trials):
+        raise UserError(f"every trial failed; the first with {failed['message'].iloc[0]}")
+    writer.record_event("no winner", "no trial completed: all diverged or failed")
+
+
+def _save_best(writer: RunWriter, maker: TrialMaker, trial: int, settings: Mapping[str, Any]) -> keras.Model:
+    model = maker.model(settings)
+    model.set_weights(load_weights(writer.directory, trial))
+    # Keras warns, when it loads the file, of an optimizer that was saved before it was built.
+    model.optimizer.build(model.trainable_variables)
+    path = writer.directory / "best.keras"
+    partial = path.with_name(".best.partial.keras")
+    model.save(partial)
+    partial.replace(path)
+    return model
+
+
+def _export(writer: RunWriter, winner: keras.Model | None, progress: Progress) -> None:
+    from kerasdl.export import export_run
+
+    try:
+        result = export_run(writer.directory, model=winner)
+    except UserError as error:
+        writer.record_event("export", f"not exported: {error}")
+        progress.note(f"not exported: {error}")
+        return
+    writer.record_fact("export", {**result.as_dict(), "path": result.path.name})

@@ -1,0 +1,115 @@
+"""Trains the best configurations once more, on all rows that may be learned from, and tests them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kerasdl.data import Dataset, Split
+from kerasdl.runs import Run
+from kerasdl.train import Outcome, Trial
+from kerasdl.train.alone import train_alone
+from kerasdl.train.pack import PackTrainer
+from kerasdl.train.trial import Logs
+from kerasdl.tune.planner import plan
+from kerasdl.tune.trials import TrialMaker
+
+
+class _Outcomes:
+    """Keeps how trials end."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, Outcome] = {}
+
+    def started(self, trials: Sequence[Trial], how: str, after_epoch: int = 0) -> None:
+        pass
+
+    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
+        pass
+
+    def finished(self, trial: Trial, outcome: Outcome) -> None:
+        self.of[trial.number] = outcome
+
+
+def retrain(
+    maker: TrialMaker,
+    dataset: Dataset,
+    settings: Mapping[int, Mapping[str, Any]],
+    epochs: Mapping[int, int],
+    memory: int | None = None,
+) -> list[dict[str, Any]]:
+    """Trains configurations on training and validation rows together, every repeat of each, and tests them once.
+
+    Args:
+        maker: Makes their trials.
+        dataset: The data.
+        settings: Every setting of each configuration by its number, the best first.
+        epochs: How many epochs each is trained: those after which it was best, where training stopped early.
+        memory: Bytes that a pack may use; half of what is free where absent.
+
+    Returns:
+        For each configuration its number, its epochs, and for each test metric the value of each repeat that did not
+        diverge.
+    """
+    whole = replace(dataset, train=_joined(dataset.train, dataset.validation), validation=_none_of(dataset.validation))
+    trials = [
+        replace(trial, epochs=epochs[trial.configuration], early_stopping=None)
+        for trial in maker.trials({number: {**values} for number, values in settings.items()})
+    ]
+    blueprints, _ = maker.blueprints(trials)
+    outcomes = _Outcomes()
+    for pack in plan(trials, blueprints, memory):
+        if pack.fused:
+            PackTrainer(pack.members, whole, outcomes, pack.timed).run(pack.how)
+        else:
+            for member in pack.members:
+                train_alone(member, whole, outcomes, pack.how)
+    return [
+        {
+            "configuration": number,
+            "epochs": epochs[number],
+            "test": _columns([outcomes.of[one.number] for one in trials if one.configuration == number]),
+        }
+        for number in settings
+    ]
+
+
+def _columns(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
+    completed = [outcome.test for outcome in outcomes if outcome.status == "completed"]
+    return {name: [float(test[name]) for test in completed] for name in (completed[0] if completed else ())}
+
+
+def _joined(one: Split, other: Split) -> Split:
+    weights = None
+    if one.weights is not None:
+        # Validation rows weigh what training rows of their class do on average.
+        by_class = {label: one.weights[one.y == label].mean() for label in np.unique(one.y)}
+        own = np.array([by_class.get(label, 1.0) for label in other.y], dtype="float32")
+        weights = np.concatenate([one.weights, own])
+    return Split(np.concatenate([one.x, other.x]), np.concatenate([one.y, other.y]), weights)
+
+
+def _none_of(split: Split) -> Split:
+    return Split(split.x[:0], split.y[:0])
+
+
+def lengths(run: Run, settings: Mapping[int, Mapping[str, Any]]) -> dict[int, int]:
+    """Returns how many epochs are worth training: all, or, where training stopped early, those to the best on average.
+
+    Args:
+        run: The run that trained the configurations.
+        settings: Every setting of each by its number.
+    """
+    curves = run.curves()
+    rule = run.study.get("early_stopping")
+    found = {}
+    for number, values in settings.items():
+        own = curves[curves["configuration"] == number]
+        if rule is None:
+            found[number] = values["epochs"]
+            continue
+        sign = 1 if rule["direction"] == "min" else -1
+        best = own.assign(rank=sign * own[rule["monitor"]]).sort_values(["rank", "epoch"]).groupby("trial").first()
+        found[number] = max(1, round(float(best["epoch"].mean())))
+    return found
