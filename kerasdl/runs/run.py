@@ -12,6 +12,7 @@ import numpy as np
 
 from kerasdl.runs.database import FILE_NAME, array_from_bytes, connect, readable_errors
 from kerasdl.runs.ranking import rank
+from kerasdl.runs.sharing import Place
 from kerasdl.runs.writer import STUDY_NAME
 
 if TYPE_CHECKING:
@@ -123,6 +124,14 @@ class Run:
         return self._fact("planned").get("trials")
 
     @property
+    def retrained(self) -> list[dict[str, Any]]:
+        """The best configurations as trained once more on training and validation rows, the best first.
+
+        Each has its `configuration`, its `epochs` and, by metric, the values of its repeats on the test rows.
+        """
+        return self._fact("retrained").get("configurations", [])
+
+    @property
     def finished(self) -> bool:
         """Whether the search came to its end."""
         return bool(self._fact("finished"))
@@ -209,6 +218,13 @@ class Run:
     def _last_epochs(self) -> dict[int, tuple[int, dict[str, float]]]:
         rows = self._rows("SELECT trial, MAX(epoch) AS epoch, metrics FROM epoch GROUP BY trial")
         return {row["trial"]: (row["epoch"], json.loads(row["metrics"])) for row in rows}
+
+    def places(self) -> dict[int, Place]:
+        """Returns where each trial ran, by its number; those of which nobody noted it are missing."""
+        query = """SELECT trial, program, member, asked, COALESCE(MAX(epoch), 0) AS done
+                   FROM place LEFT JOIN epoch USING (trial) GROUP BY trial"""
+        names = ("program", "member", "asked", "done")
+        return {row["trial"]: Place(*(row[name] for name in names)) for row in self._rows(query)}
 
     def curves(self) -> "pd.DataFrame":
         """Returns one row per trial and epoch.

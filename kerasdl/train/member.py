@@ -91,8 +91,8 @@ class MemberProgram:
                 *zip(self._trainable, trainable, strict=True),
                 *zip(self._non_trainable, state.non_trainable, strict=True),
             ]
-            drawing = self._backend.drawing(state.random)
-            with drawing as drawn, keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+            pure = self._backend.pure(state.random)
+            with pure as drawn, keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
                 predictions, loss = self._forward(state, batch, training=True)
             non_trainable = current(scope, self._non_trainable, state.non_trainable)
             return self.optimizer.scaled(loss, state.optimizer), (loss, predictions, non_trainable, drawn.state)
@@ -114,7 +114,8 @@ class MemberProgram:
             *zip(self._trainable, self.optimizer.unpack(state.trainable), strict=True),
             *zip(self._non_trainable, state.non_trainable, strict=True),
         ]
-        with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
+        pure = self._backend.pure(state.random)
+        with pure, keras.StatelessScope(state_mapping=mapping, collect_losses=True):
             predictions, loss = self._forward(state, batch, training=False)
         return state._replace(metrics=self._update_metrics(state.metrics, loss, batch, predictions)), predictions
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import keras_tuner
 
+from kerasdl.errors import UserError
 from kerasdl.models import builders
 from kerasdl.tune.settings import optimizer_settings
 from kerasdl.tune.study import Study
@@ -25,7 +26,11 @@ OPTIMIZERS: dict[str, type[keras.Optimizer]] = {
 
 
 def compiled_model(
-    study: Study, function: Callable[..., Any], settings: Mapping[str, Any], available: Mapping[str, Any]
+    study: Study,
+    function: Callable[..., Any],
+    settings: Mapping[str, Any],
+    available: Mapping[str, Any],
+    rows: int,
 ) -> keras.Model:
     """Builds a configuration's model and compiles it, unless its builder did.
 
@@ -34,6 +39,7 @@ def compiled_model(
         function: What builds the model.
         settings: Every setting of the configuration.
         available: What kerasdl gives a builder that asks for it: `input_shape`, `classes`.
+        rows: How many rows an epoch has.
 
     Returns:
         A compiled model.
@@ -44,7 +50,7 @@ def compiled_model(
         available = {**available, "hp": hyperparameters}
     model = builders.call(function, own_settings(study.builder, settings), available)
     if isinstance(model, keras.Model) and not model.compiled:
-        compile_classifier(model, settings)
+        compile_classifier(model, settings, rows)
     return model
 
 
@@ -53,17 +59,51 @@ def own_settings(builder: builders.Builder, settings: Mapping[str, Any]) -> dict
     return {name: value for name, value in settings.items() if builder.any_setting or name in builder.settings}
 
 
-def compile_classifier(model: keras.Model, settings: Mapping[str, Any]) -> None:
+def compile_classifier(model: keras.Model, settings: Mapping[str, Any], rows: int) -> None:
     """Compiles a classifier with its configuration's optimizer, cross-entropy and accuracy.
 
     Args:
         model: It gives probabilities: one for each class, or one alone for the second of two.
-        settings: `optimizer` and the optimizer's own settings.
+        settings: `optimizer` and the optimizer's own settings, `schedule` and its own.
+        rows: How many rows an epoch has.
     """
     kind = OPTIMIZERS[settings["optimizer"]]
+    own = optimizer_settings(settings)
+    if settings.get("schedule", "constant") != "constant":
+        own["learning_rate"] = schedule(settings, -(-rows // settings["batch_size"]))
     binary = model.built and model.output_shape[-1] == 1
     model.compile(
-        optimizer=kind(**optimizer_settings(settings)),
+        optimizer=kind(**own),
         loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+
+
+def schedule(settings: Mapping[str, Any], steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Makes a configuration's learning rate schedule, which lasts as long as its training.
+
+    Args:
+        settings: `schedule`, `learning_rate` (the highest), `epochs`, and perhaps `minimum_learning_rate` (0 where
+            absent) and `cycles` (1 where absent).
+        steps_per_epoch: Batches of an epoch.
+
+    Raises:
+        UserError: No learning rate is set.
+    """
+    from kerasdl.watch import schedules
+
+    name = settings["schedule"]
+    if "learning_rate" not in settings:
+        raise UserError(f"schedule: {name!r} needs a highest learning rate; set learning_rate")
+    highest, lowest = settings["learning_rate"], settings.get("minimum_learning_rate", 0.0)
+    steps = settings["epochs"] * steps_per_epoch
+    if name == "cosine":
+        return keras.optimizers.schedules.CosineDecay(highest, steps, alpha=lowest / highest)
+    if name == "one_cycle":
+        return schedules.OneCycle(highest, steps)
+    half = steps / (2 * settings.get("cycles", 1.0))
+    if name == "exp_range":
+        # The height falls to a tenth by the end.
+        return schedules.ExpRange(lowest, highest, half, gamma=0.1 ** (1 / steps))
+    kinds = {"triangular": schedules.Triangular, "triangular2": schedules.Triangular2}
+    return kinds[name](lowest, highest, half)

@@ -13,6 +13,7 @@ from kerasdl.train.alone import train_alone
 from kerasdl.train.pack import PackTrainer
 from kerasdl.train.trial import Logs
 from kerasdl.tune.planner import plan
+from kerasdl.tune.study import Study
 from kerasdl.tune.trials import TrialMaker
 
 
@@ -33,7 +34,7 @@ class _Outcomes:
 
 
 def retrain(
-    maker: TrialMaker,
+    study: Study,
     dataset: Dataset,
     settings: Mapping[int, Mapping[str, Any]],
     epochs: Mapping[int, int],
@@ -42,7 +43,7 @@ def retrain(
     """Trains configurations on training and validation rows together, every repeat of each, and tests them once.
 
     Args:
-        maker: Makes their trials.
+        study: Whose configurations they are.
         dataset: The data.
         settings: Every setting of each configuration by its number, the best first.
         epochs: How many epochs each is trained: those after which it was best, where training stopped early.
@@ -53,6 +54,7 @@ def retrain(
         diverge.
     """
     whole = replace(dataset, train=_joined(dataset.train, dataset.validation), validation=_none_of(dataset.validation))
+    maker = TrialMaker(study, whole)
     trials = [
         replace(trial, epochs=epochs[trial.configuration], early_stopping=None)
         for trial in maker.trials({number: {**values} for number, values in settings.items()})

@@ -145,7 +145,7 @@ class Search:
             return
         best = self._best(self._study.refine.retrain)
         self._progress.say(f"training the best {len(best)} on training and validation rows")
-        results = retrain(self.maker, self._dataset, best, lengths(self._read, best), self._memory)
+        results = retrain(self._study, self._dataset, best, lengths(self._read, best), self._memory)
         self._writer.record_fact("retrained", {"configurations": results})
 
     def _record_facts(self) -> None:

@@ -30,15 +30,23 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
 OPTIMIZERS = {name: (*_EVERY_OPTIMIZER, *own) for name, own in OPTIMIZERS.items()}
 
 TRAINING = ("epochs", "batch_size", "optimizer")
+# How the learning rate changes while a trial trains; `learning_rate` is the highest.
+SCHEDULES = ("constant", "cosine", "exp_range", "one_cycle", "triangular", "triangular2")
+SCHEDULING = ("schedule", "cycles", "minimum_learning_rate")
 
-_POSITIVE = ("learning_rate", "epsilon", "clipnorm", "clipvalue", "global_clipnorm")
+_POSITIVE = ("cycles", "learning_rate", "epsilon", "clipnorm", "clipvalue", "global_clipnorm")
 _SHARE = ("momentum", "rho", "beta_1", "beta_2")
 _SWITCH = ("nesterov", "amsgrad", "centered")
 
 
 def known(builder: Builder, optimizers: Iterable[str]) -> set[str]:
     """Returns the names of the settings of a model, of the optimizers in play and of training."""
-    return {*TRAINING, *builder.settings, *(name for optimizer in optimizers for name in OPTIMIZERS[optimizer])}
+    return {
+        *TRAINING,
+        *SCHEDULING,
+        *builder.settings,
+        *(name for optimizer in optimizers for name in OPTIMIZERS[optimizer]),
+    }
 
 
 def owner_hint(name: str, builder: Builder, optimizers: Iterable[str]) -> str:
@@ -63,6 +71,10 @@ def check_value(name: str, value: Any, builder: Builder) -> Any:
     if name == "optimizer":
         if not isinstance(value, str) or value not in OPTIMIZERS:
             raise ValueError(f"{value!r} is not an optimizer; {nearest(str(value), OPTIMIZERS)}")
+        return value
+    if name == "schedule":
+        if not isinstance(value, str) or value not in SCHEDULES:
+            raise ValueError(f"{value!r} is not a schedule; {nearest(str(value), SCHEDULES)}")
         return value
     if name in ("epochs", "batch_size"):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:

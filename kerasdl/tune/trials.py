@@ -53,7 +53,7 @@ class TrialMaker:
 
     def model(self, settings: Mapping[str, Any]) -> Any:
         """Builds a configuration's compiled model."""
-        return compiled_model(self._study, self._function, settings, self._available)
+        return compiled_model(self._study, self._function, settings, self._available, len(self._dataset.train))
 
     def trial(self, number: int, configuration: int, seed: int, settings: Mapping[str, Any]) -> Trial:
         """Makes one trial of a configuration."""

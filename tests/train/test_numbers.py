@@ -6,6 +6,7 @@ import keras
 import pytest
 
 from kerasdl.train import numbers
+from kerasdl.watch.schedules import OneCycle, Triangular
 
 schedules = keras.optimizers.schedules
 
@@ -29,6 +30,8 @@ OPTIMIZERS = {
     "nesterov momentum": lambda value: keras.optimizers.SGD(0.05, momentum=value, nesterov=True),
     "rmsprop momentum": lambda value: keras.optimizers.RMSprop(0.01, momentum=value),
     "cosine alpha": lambda value: keras.optimizers.SGD(cosine(value)),
+    "triangular": lambda value: keras.optimizers.SGD(Triangular(0.001, value, 4)),
+    "one cycle": lambda value: keras.optimizers.SGD(OneCycle(value, 12)),
     "exponential rate": lambda value: keras.optimizers.SGD(exponential(value)),
 }
 

@@ -12,7 +12,8 @@ Each file offers the same functions, and only these files import a backend:
   compiles for arguments of these shapes without training, and may run in a thread of its own.
 - `set_seed(seed)`: the backend's own random state.
 - `random_state(seed, epoch)`: the arrays from which layers without a seed of their own draw in an epoch of a trial;
-  `drawing(state)` lets them draw from it as pure functions, and `begin_epoch(seed, epoch)` sets it for Keras' `fit`.
+  `pure(state)` lets Keras' layers run as pure functions that draw from it, and `begin_epoch(seed, epoch)` sets it for
+  Keras' `fit`.
 - `device()`: what it computes on, in words. `free_memory()`: bytes that are free there.
 """
 

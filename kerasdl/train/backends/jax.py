@@ -68,7 +68,7 @@ def begin_epoch(seed: int, epoch: int) -> None:
     """JAX keeps no random state."""
 
 
-def drawing(state: list[Any]) -> AbstractContextManager[Any]:
+def pure(state: list[Any]) -> AbstractContextManager[Any]:
     return nullcontext(SimpleNamespace(state=state))
 
 

@@ -8,9 +8,9 @@ import tensorflow as tf
 from tensorflow.python.ops.parallel_for import pfor
 
 from kerasdl.train.backends import free_host_memory
-from kerasdl.train.backends.tensorflow_random import drawing
+from kerasdl.train.backends.tensorflow_pure import pure
 
-__all__ = ["drawing"]
+__all__ = ["pure"]
 
 # Keras' argmax compares bit patterns, and TensorFlow's vectorizer has no rule for reading bits as another type.
 if "Bitcast" not in pfor._pfor_converter_registry:

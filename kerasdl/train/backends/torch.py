@@ -9,10 +9,10 @@ import torch
 from torch.utils import _pytree as pytree
 
 from kerasdl.train.backends import free_host_memory
-from kerasdl.train.backends.torch_random import drawing, stream, stream_seed
+from kerasdl.train.backends.torch_pure import pure, stream, stream_seed
 from kerasdl.train.backends.torch_recording import record
 
-__all__ = ["drawing"]
+__all__ = ["pure"]
 
 # How many steps are timed to choose the number of threads, and after how many epochs it is chosen again.
 TIMED_STEPS = 10

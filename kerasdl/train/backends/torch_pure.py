@@ -1,4 +1,4 @@
-"""Random layers of Keras as pure functions on PyTorch, drawing what they draw in `fit`.
+"""What in Keras is no pure function on PyTorch, made one; random layers draw what they draw in `fit`.
 
 Keras seeds a generator anew for each draw from a layer's seed state, or takes PyTorch's own generator where a dropout
 layer was given no seed. Neither can be mapped or recorded as it stands; operations that take a state and give a draw
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import keras
 import numpy as np
 import torch
 from keras.src.backend.torch import random as keras_random
@@ -107,8 +108,8 @@ def _tensor(value: Any, like: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def drawing(state: list[Any]) -> Iterator[Streams]:
-    """Lets Keras' layers draw as pure functions; the yielded object holds the state afterwards."""
+def pure(state: list[Any]) -> Iterator[Streams]:
+    """Lets Keras' layers run as pure functions; the yielded object holds the state of the generator afterwards."""
     streams = Streams(state)
     before: dict[str, Callable[..., Any]] = {
         name: getattr(keras_random, name) for name in ("dropout", "uniform", "normal")
@@ -116,7 +117,17 @@ def drawing(state: list[Any]) -> Iterator[Streams]:
     try:
         for name in before:
             setattr(keras_random, name, getattr(streams, name))
+        keras.regularizers.L1L2.__call__ = _penalty
         yield streams
     finally:
+        keras.regularizers.L1L2.__call__ = _penalty_of_keras
         for name, function in before.items():
             setattr(keras_random, name, function)
+
+
+_penalty_of_keras = keras.regularizers.L1L2.__call__
+
+
+def _penalty(regularizer: keras.regularizers.L1L2, x: Any) -> Any:
+    """As Keras' own, which adds in place to what no member has for itself."""
+    return regularizer.l1 * keras.ops.sum(keras.ops.absolute(x)) + regularizer.l2 * keras.ops.sum(keras.ops.square(x))

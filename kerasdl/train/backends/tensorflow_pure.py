@@ -99,7 +99,7 @@ def dropout(inputs: Any, rate: Any, noise_shape: Any = None, seed: Any = None) -
 
 
 @contextmanager
-def drawing(state: list[Any]) -> Iterator[SimpleNamespace]:
+def pure(state: list[Any]) -> Iterator[SimpleNamespace]:
     """Lets Keras' layers draw by the functions above; TensorFlow keeps no further state."""
     ours = {"uniform": uniform, "normal": normal, "dropout": dropout}
     before = {name: getattr(keras_random, name) for name in ours}
