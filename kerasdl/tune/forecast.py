@@ -25,7 +25,7 @@ def forecast(study: Study, memory: int | None = None) -> str:
     trials = maker.trials(settings)
     blueprints, errors = maker.blueprints(trials)
     packs = plan([trial for trial in trials if trial.configuration in blueprints], blueprints, memory)
-    lines = [_whole(packs, len(settings), len(trials), first=proposals.adaptive), ""]
+    lines = [_whole(packs, len(settings), len(trials), first=proposals.adaptive or study.refine is not None), ""]
     lines += [_line(number, pack, varied) for number, pack in enumerate(packs, start=1)]
     lines += [f"not trained: {_settings([varied[number]])}: {error}" for number, error in errors.items()]
     return "\n".join(lines)
