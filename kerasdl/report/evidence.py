@@ -10,6 +10,7 @@ from kerasdl.report.classes import ClassAccuracy, class_accuracies
 from kerasdl.report.comparisons import Comparison, Reversal, compare, reversals
 from kerasdl.report.scores import Scores, load
 from kerasdl.report.winner import Standing, standing
+from kerasdl.runs.sharing import Place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,11 @@ class Evidence:
     def trials(self) -> "pd.DataFrame":
         """The trials."""
         return self.run.trials()
+
+    @cached_property
+    def places(self) -> dict[int, Place]:
+        """Where the trials ran."""
+        return self.run.places()
 
     @cached_property
     def curves(self) -> "pd.DataFrame":

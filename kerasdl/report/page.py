@@ -17,8 +17,8 @@ from kerasdl.report.tables import (
     message_table,
     ranking_table,
     reference_table,
-    ways_table,
 )
+from kerasdl.report.ways import sharing_words, ways_table
 from kerasdl.report.words import plural, value
 
 MOST_SETTINGS = 12
@@ -99,6 +99,7 @@ def _context(evidence: Evidence, pictures: Sequence[Picture]) -> dict[str, Any]:
         "classes": class_table(evidence),
         "reference": reference_table(evidence),
         "reference_note": str(reference.get("note", "")) if isinstance(reference, dict) else "",
+        "sharing": sharing_words(evidence),
         "ways": ways_table(evidence),
         "messages": message_table(evidence),
         "events": event_table(evidence),

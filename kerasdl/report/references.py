@@ -129,12 +129,12 @@ def _compare(
 
 def _prediction(values: np.ndarray) -> tuple[float, float]:
     """Returns the 95 % prediction interval for one more value: mean ± t(n - 1) · s · √(1 + 1/n)."""
-    from scipy import stats
+    from scipy import special
 
     count = len(values)
     if count < 2:
         return math.nan, math.nan
-    half = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1) * math.sqrt(1 + 1 / count))
+    half = float(special.stdtrit(count - 1, 0.975) * values.std(ddof=1) * math.sqrt(1 + 1 / count))
     return float(values.mean()) - half, float(values.mean()) + half
 
 

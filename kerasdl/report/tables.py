@@ -8,11 +8,10 @@ from typing import Any
 from kerasdl.report.classes import most_confused
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.references import compare_references
-from kerasdl.report.words import change, describe, duration, metric_name, number, plural, score, setting_name, value
+from kerasdl.report.words import change, describe, metric_name, number, plural, score, setting_name, value
 
 MOST_ROWS = 30
 MOST_EVENTS = 60
-MOST_WAYS = 15
 MOST_MESSAGES = 10
 
 
@@ -187,26 +186,6 @@ def reference_table(evidence: Evidence) -> Table | None:
 
 def _yes(content: bool | None) -> str:
     return "unknown" if content is None else "yes" if content else "no"
-
-
-def ways_table(evidence: Evidence) -> Table | None:
-    """Returns how trials ran, grouped, or `None` without trials."""
-    trials = evidence.trials
-    if trials.empty:
-        return None
-    filled = trials.assign(how=trials["how"].fillna("not recorded"), seconds=trials["seconds"].fillna(0.0))
-    groups = filled.groupby("how", sort=False)["seconds"].agg(["size", "sum"]).sort_values("size", ascending=False)
-    rows = [
-        [str(how), f"{row['size']:.0f}", duration(float(row["sum"]))] for how, row in groups.head(MOST_WAYS).iterrows()
-    ]
-    hidden = len(groups) - MOST_WAYS
-    total = duration(float(filled["seconds"].sum()))
-    note = f"The trials' shares of the time sum to {total}; the search took {duration(evidence.run.seconds)}."
-    if evidence.run.seconds == 0:
-        note = f"The trials' shares of the time sum to {total}."
-    if hidden > 0:
-        note = f"{plural(hidden, 'rarer way')} left out. {note}"
-    return Table("How the trials ran", ["how", "trials", "time"], rows, [False, True, True], note=note)
 
 
 def message_table(evidence: Evidence) -> Table | None:

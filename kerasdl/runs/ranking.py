@@ -19,12 +19,12 @@ def interval(scores: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     Returns:
         Its ends: mean ± t(n - 1) · s / √n. Both are NaN for fewer than two values.
     """
-    from scipy import stats
+    from scipy import special
 
     values = np.asarray(scores, dtype="float64")
     if len(values) < 2:
         return float("nan"), float("nan")
-    half = stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = special.stdtrit(len(values) - 1, 0.5 + confidence / 2) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
 
 

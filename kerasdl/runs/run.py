@@ -1,5 +1,6 @@
 """Reads what happened: trials, curves, the ranking, the winner."""
 
+import importlib
 import json
 import sqlite3
 import tomllib
@@ -58,6 +59,8 @@ class Best:
         choose()
         import keras
 
+        # Registers the schedules that the winner may have been compiled with.
+        importlib.import_module("kerasdl.watch.schedules")
         return keras.saving.load_model(self.path)
 
 

@@ -28,6 +28,13 @@ CREATE TABLE trial (
     UNIQUE (configuration, seed)
 );
 
+CREATE TABLE place (
+    trial INTEGER PRIMARY KEY,
+    program INTEGER NOT NULL,  -- trials with one number ran side by side: their epochs were passes over the data
+    member INTEGER NOT NULL,   -- of these, trials with one number shared their epochs, which were trained once
+    asked INTEGER NOT NULL     -- epochs that the trial asked for
+) WITHOUT ROWID;
+
 CREATE TABLE epoch (
     trial INTEGER NOT NULL REFERENCES trial ON DELETE CASCADE,
     epoch INTEGER NOT NULL,  -- 1 is the first

@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kerasdl.runs.database import finite
+from kerasdl.runs.sharing import Sharing, shared_by, ways
 from kerasdl.runs.writer import write_atomically
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ def summarize(run: "Run") -> dict[str, Any]:
 
     Returns:
         `study`, `backend`, `configurations`, `trials`, `completed`, `diverged`, `failed`, `seconds`, `objective`,
-        `best` (`settings`, `mean`, `std`, `repeats`, `test`) and `onnx` (`path`, `max_abs_diff`, `providers`);
-        `best` and `onnx` are `None` where there is none.
+        `best` (`settings`, `mean`, `std`, `repeats`, `test`), `onnx` (`path`, `max_abs_diff`, `providers`), `sharing`
+        (`programs`, `epochs_asked`, `epochs_done`, `epochs_trained`, `passes`) and `ways`, a list of how trials ran
+        (`how`, `trials`, `seconds`, `sharing`). `best`, `onnx` and `sharing` are `None` where there is none.
     """
-    trials = run.trials()
+    trials, places = run.trials(), run.places()
     counts: dict[Any, int] = trials["status"].value_counts().to_dict()
     best = run.best
     return {
@@ -45,6 +47,28 @@ def summarize(run: "Run") -> dict[str, Any]:
             }
         ),
         "onnx": _export(run),
+        "sharing": _sharing(shared_by(trials, places)),
+        "ways": [
+            {
+                "how": way.how,
+                "trials": way.trials,
+                "seconds": round(way.seconds, 3),
+                "sharing": _sharing(way.sharing),
+            }
+            for way in ways(trials, places)
+        ],
+    }
+
+
+def _sharing(found: Sharing | None) -> dict[str, int] | None:
+    if found is None:
+        return None
+    return {
+        "programs": found.programs,
+        "epochs_asked": found.asked,
+        "epochs_done": found.done,
+        "epochs_trained": found.trained,
+        "passes": found.passes,
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kerasdl.errors import UserError
-from kerasdl.runs import Run, RunWriter
+from kerasdl.runs import Run, RunWriter, TrialResult
 from kerasdl.runs.summary import write_summary
 
 Open = Callable[..., Run]
@@ -61,7 +61,7 @@ def test_the_summary_has_exactly_the_promised_keys(run_of: Open) -> None:
     assert json.loads((run.path / "summary.json").read_text()) == summary
     assert list(summary) == [
         *("study", "backend", "configurations", "trials", "completed", "diverged", "failed"),
-        *("seconds", "objective", "best", "onnx"),
+        *("seconds", "objective", "best", "onnx", "sharing", "ways"),
     ]
     assert summary["study"] == "depths"
     assert summary["backend"] == "jax"
@@ -152,7 +152,7 @@ def test_a_run_of_another_version_says_so(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "run.sqlite")
     connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(UserError, match=r"another version of kerasdl \(schema 9, not 1\)"):
+    with pytest.raises(UserError, match=r"another version of kerasdl \(schema 9, not 2\)"):
         Run.open(tmp_path)
 
 
@@ -164,3 +164,20 @@ def test_a_damaged_database_says_so(directory: Path, run_of: Open) -> None:
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"run.sqlite: .* (damaged|not a run's database)"), Run.open(directory) as run:
         run.table()
+
+
+def test_the_summary_tells_what_trials_shared(directory: Path) -> None:
+    with RunWriter(directory, 'name = "stages"\n') as writer:
+        writer.record_fact("objective", {"name": "loss", "direction": "min"})
+        writer.add_configurations(0, {0: {"epochs": 1}, 1: {"epochs": 2}})
+        writer.start_trials([(0, 0, 0, "pack"), (1, 1, 0, "pack")])
+        writer.record_programs([[{0: 1, 1: 2}]])
+        for epoch, trials in ((1, (0, 1)), (2, (1,))):
+            writer.record_epoch(epoch, {trial: {"loss": 1.0} for trial in trials}, 0.1)
+        for trial in (0, 1):
+            writer.finish_trial(trial, TrialResult("completed", 1.0, seconds=0.25))
+    with Run.open(directory) as run:
+        summary = run.summary()
+    shared = {"programs": 1, "epochs_asked": 3, "epochs_done": 3, "epochs_trained": 2, "passes": 2}
+    assert summary["sharing"] == shared
+    assert summary["ways"] == [{"how": "pack", "trials": 2, "seconds": 0.5, "sharing": shared}]

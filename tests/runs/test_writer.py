@@ -84,7 +84,7 @@ def test_every_epoch_is_committed_when_it_was_written(writer: RunWriter) -> None
 def test_the_database_is_in_wal_mode_with_foreign_keys_and_a_version(writer: RunWriter) -> None:
     connection = sqlite3.connect(writer.path)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     connection.close()
     with pytest.raises(sqlite3.IntegrityError):
         writer.start_trials([(0, 99, 0, "of a configuration that is not there")])

@@ -1,5 +1,7 @@
 """Learning rates that change while a trial trains, in studies."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +36,10 @@ def test_configurations_that_differ_in_the_highest_rate_share_a_program(
         trials = run.trials()
         assert trials["how"].str.startswith("pack of 2").all()
         assert trials["score"].notna().all()
+        assert run.best is not None
+    code = "from kerasdl.runs import Run; print(type(Run.open('run').best.load().optimizer._learning_rate).__name__)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert loaded.stdout == "Triangular\n", loaded.stderr
 
 
 @pytest.mark.backend_free

@@ -1,5 +1,6 @@
 """What the winner confuses, and how well it knows each class."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def draw_confusion(evidence: Evidence) -> Picture | None:
     figure = new_figure(side + (1.0 if classes > MOST_NUMBERS else 0.2), side + 0.2)
     axes = figure.subplots()
     # The square root lets the few per cent off the diagonal be seen.
-    image = axes.imshow(shown, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
+    image = axes.imshow(shown, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="none")
     strip_grid(axes)
     if classes <= MOST_NUMBERS:
         _write_cells(axes, shown, matrix[np.ix_(order, order)] / max(1, evidence.winner_repeats))
@@ -116,8 +117,7 @@ def draw_class_accuracies(evidence: Evidence) -> Picture | None:
     shown = entries[:MOST_BARS]
     figure = new_figure(6.4, 1.25 + 0.19 * max(4, len(shown)))
     axes = figure.subplots()
-    for row, entry in enumerate(shown):
-        _draw_class(axes, row, entry)
+    _draw_intervals(axes, shown)
     axes.axvline(average, color="#111827", linestyle=":", linewidth=1.2, zorder=1)
     axes.set_yticks(range(len(shown)), [label(entry.name, 24) for entry in shown], fontsize=7.5)
     axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -137,11 +137,14 @@ def draw_class_accuracies(evidence: Evidence) -> Picture | None:
     )
 
 
-def _draw_class(axes: "Axes", row: int, entry: ClassAccuracy) -> None:
-    colour, marker = (VERMILION, "v") if entry.below else (BLUE, "o")
-    axes.plot([100 * entry.low, 100 * entry.high], [row, row], color=colour, linewidth=1.4, zorder=2)
-    face = colour if entry.below else "white"
-    axes.plot(100 * entry.accuracy, row, marker, color=colour, markerfacecolor=face, markersize=5, zorder=3)
+def _draw_intervals(axes: "Axes", entries: Sequence[ClassAccuracy]) -> None:
+    for below, colour, marker, face in ((False, BLUE, "o", "white"), (True, VERMILION, "v", VERMILION)):
+        rows = [row for row, entry in enumerate(entries) if entry.below == below]
+        own = [entries[row] for row in rows]
+        lines = axes.hlines(rows, [100 * entry.low for entry in own], [100 * entry.high for entry in own], color=colour)
+        lines.set(linewidth=1.4, zorder=2, capstyle="projecting")
+        means = [100 * entry.accuracy for entry in own]
+        axes.plot(means, rows, marker, color=colour, markerfacecolor=face, markersize=5, zorder=3)
 
 
 def _legend(below: bool) -> tuple[list[Any], list[str]]:

@@ -89,7 +89,7 @@ def _draw(axes: "Axes", scores: Scores, means: np.ndarray, lost: np.ndarray) -> 
 
     shown = means * scale(scores.objective)
     colours = colormaps["cividis" if scores.direction == "max" else "cividis_r"]
-    image = axes.imshow(shown, cmap=colours, aspect="auto")
+    image = axes.imshow(shown, cmap=colours, aspect="auto", interpolation="none")
     strip_grid(axes)
     low, high = image.get_clim()
     digits = _digits(high - low) if scale(scores.objective) == 100 else None

@@ -32,20 +32,18 @@ def draw_ranking(evidence: Evidence) -> Picture | None:
     figure = new_figure(8.4, 1.15 + 0.27 * len(table))
     axes = figure.subplots()
     together = {place.winner, *place.tied}
-    limits = []
-    for row, entry in enumerate(table.to_dict("records")):
-        index = scores.configurations.index(entry["configuration"])
-        values = scores.values[index][np.isfinite(scores.values[index])] * factor
-        held = index in together
-        colour = BLUE if held else GREY
-        axes.plot(values, np.full(len(values), row), "|", color=colour, markersize=9, markeredgewidth=1.0, zorder=2)
-        if np.isfinite(entry["low"]):
-            axes.plot(
-                [entry["low"] * factor, entry["high"] * factor], [row, row], color=colour, linewidth=1.6, zorder=3
-            )
-        face = colour if held else "white"
-        axes.plot(entry["mean"] * factor, row, "o", color=colour, markerfacecolor=face, markersize=6, zorder=4)
-        limits += [*values, entry["mean"] * factor]
+    indices = np.asarray([scores.configurations.index(number) for number in table["configuration"]])
+    held = np.isin(indices, list(together))
+    values = scores.values[indices] * factor
+    means, low, high = (table[column].to_numpy(dtype="float64") * factor for column in ("mean", "low", "high"))
+    for rows, colour, face in ((np.flatnonzero(held), BLUE, BLUE), (np.flatnonzero(~held), GREY, "white")):
+        repeats = np.isfinite(values[rows])
+        places = np.broadcast_to(rows[:, None], repeats.shape)[repeats]
+        axes.plot(values[rows][repeats], places, "|", color=colour, markersize=9, markeredgewidth=1.0, zorder=2)
+        known = rows[np.isfinite(low[rows])]
+        axes.hlines(known, low[known], high[known], color=colour, linewidth=1.6, zorder=3, capstyle="projecting")
+        axes.plot(means[rows], rows, "o", color=colour, markerfacecolor=face, markersize=6, zorder=4)
+    limits = [*values[np.isfinite(values)], *means]
     names, title = _names(evidence, table["configuration"].tolist())
     axes.set_yticks(range(len(table)), names)
     axes.set_ylabel(title)
@@ -54,9 +52,9 @@ def draw_ranking(evidence: Evidence) -> Picture | None:
     axes.set_xlabel(f"{metric_name(name)}{unit(name)}")
     axes.set_title("Ranking")
     axes.grid(False, axis="y")
-    repeats = evidence.winner_repeats
-    sure = "cannot be told from the winner" if repeats > 1 else "one repeat: nothing is told apart"
-    figure.legend(*_legend(sure, repeats > 1), loc="outside lower right", ncols=3)
+    several = evidence.winner_repeats > 1
+    sure = "cannot be told from the winner" if several else "one repeat: nothing is told apart"
+    figure.legend(*_legend(sure, several), loc="outside lower right", ncols=3)
     first, last = table.iloc[0], table.iloc[-1]
     return Picture(
         "ranking",

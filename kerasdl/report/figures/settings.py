@@ -147,12 +147,12 @@ def _draw_pairs(axes: "Axes", gathered: Block, places: dict[str, float], scores:
 
 
 def _draw_means(axes: "Axes", gathered: Block, places: dict[str, float], scores: Scores) -> None:
-    from scipy import stats
+    from scipy import special
 
     by_seed = gathered.by_seed() * scale(scores.objective)
     x = [places[key(level)] for level in gathered.levels]
     errors = within_errors(by_seed)
-    half = errors * stats.t.ppf(0.975, max(1, len(by_seed) - 1))
+    half = errors * special.stdtrit(max(1, len(by_seed) - 1), 0.975)
     axes.errorbar(
         x,
         by_seed.mean(axis=0),

@@ -28,6 +28,9 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
 GREY = "#6b7280"
 PALE = "#c9ced6"
 
+# Dots an inch of the PNG files.
+RESOLUTION = 150
+
 _PARAMETERS = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
@@ -55,6 +58,9 @@ _PARAMETERS = {
     # A dollar sign in a class name is a dollar sign.
     "text.parse_math": False,
     "axes.formatter.use_mathtext": False,
+    # One resolution and no fitting of letters to pixels: text measures the same for the layout and for every format.
+    "figure.dpi": RESOLUTION,
+    "text.hinting": "none",
     "axes.unicode_minus": True,
 }
 
@@ -88,23 +94,37 @@ class Picture:
         return round(self.figure.get_figheight() * 96)
 
     def settle(self) -> None:
-        """Lays the figure out once; drawing it afterwards is faster, and all formats agree."""
+        """Lays the figure out, once for all formats: what draws it afterwards only draws."""
         with styled():
-            self.figure.draw_without_rendering()
+            engine = self.figure.get_layout_engine()
+            if engine is not None:
+                engine.execute(self.figure)
         self.figure.set_layout_engine("none")
+
+    # The canvases print by themselves: `Figure.savefig` would draw everything once more, for a layout that is settled.
 
     def svg(self) -> bytes:
         """Returns it as SVG, the same bytes for the same figure."""
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
         buffer = io.BytesIO()
+        canvas = self.figure.canvas
         with styled():
-            self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            FigureCanvasSVG(self.figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        # Printing left its own canvas and 72 dots an inch, the unit of its format.
+        self.figure.set_canvas(canvas)
+        self.figure.dpi = RESOLUTION
         return buffer.getvalue()
 
     def png(self) -> bytes:
         """Returns it as PNG, 150 dots an inch."""
         buffer = io.BytesIO()
+        # The canvas of the layout knows how long each text is.
+        canvas: Any = self.figure.canvas
+        # A higher compression takes half as long again and saves next to nothing.
+        options = {"compress_level": 3}
         with styled():
-            self.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+            canvas.print_png(buffer, metadata={"Software": None}, pil_kwargs=options)
         return buffer.getvalue()
 
 
