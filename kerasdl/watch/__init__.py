@@ -1,0 +1,38 @@
+"""What is seen while training: learning rates and gradient checks."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kerasdl.watch.gradient_check import check_gradients
+    from kerasdl.watch.range_test import find_learning_rate
+    from kerasdl.watch.schedules import ExpRange, OneCycle, Triangular, Triangular2
+
+_MODULES = {
+    "ExpRange": "schedules",
+    "OneCycle": "schedules",
+    "Triangular": "schedules",
+    "Triangular2": "schedules",
+    "check_gradients": "gradient_check",
+    "find_learning_rate": "range_test",
+}
+
+__all__ = [
+    "ExpRange",
+    "OneCycle",
+    "Triangular",
+    "Triangular2",
+    "check_gradients",
+    "find_learning_rate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # These import Keras: the backend is settled by then, and not before.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kerasdl import backend
+
+    backend.choose()
+    backend.start()
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
