@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from kerasdl.runs import RunWriter, TrialResult
 from kerasdl.train import Outcome, Trial
 from kerasdl.train.trial import Logs
+from kerasdl.tune.interruption import Interruption
 from kerasdl.tune.progress import Progress
 
 
@@ -15,12 +16,14 @@ class RunRecorder:
         writer: Who writes the run.
         objective: The metric that is a trial's score.
         progress: Who shows how far it is.
+        interruption: Tells whether Ctrl-C was pressed.
     """
 
-    def __init__(self, writer: RunWriter, objective: str, progress: Progress) -> None:
+    def __init__(self, writer: RunWriter, objective: str, progress: Progress, interruption: Interruption) -> None:
         self._writer = writer
         self._objective = objective
         self._progress = progress
+        self._interruption = interruption
         self.ended: set[int] = set()
 
     def started(self, trials: Sequence[Trial], how: str, after_epoch: int = 0) -> None:
@@ -32,6 +35,7 @@ class RunRecorder:
         """Writes an epoch of trials that run together."""
         self._writer.record_epoch(epoch, logs, seconds)
         self._progress.epoch(list(logs))
+        self._interruption.check()
 
     def finished(self, trial: Trial, outcome: Outcome) -> None:
         """Writes a trial's end."""

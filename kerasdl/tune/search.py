@@ -20,6 +20,7 @@ from kerasdl.train.trial import first_line
 from kerasdl.tune.ahead import made_ahead
 from kerasdl.tune.conclude import conclude
 from kerasdl.tune.environment import describe
+from kerasdl.tune.interruption import Interruption
 from kerasdl.tune.planner import Pack, plan
 from kerasdl.tune.progress import Progress
 from kerasdl.tune.proposals import Proposals
@@ -42,14 +43,14 @@ def run_study(
     checkpoint: float = 30.0,
 ) -> Run:
     """Runs a study on the backend that Keras runs on; see `Study.run`."""
-    with Progress(study, enabled=progress) as shown:
+    with Progress(study, enabled=progress) as shown, Interruption() as interruption:
         shown.say("loading data")
         dataset = study.load_data()
         identity = {"backend": keras.backend.backend(), "data": dataset.fingerprint}
         with RunWriter(directory, study.frozen(identity), fresh=fresh) as writer, Run.open(directory) as read:
             if writer.moved is not None:
                 shown.note(f"the run that was there is now in {writer.moved}")
-            search = Search(study, dataset, writer, read, shown, memory, checkpoint)
+            search = Search(study, dataset, writer, read, shown, interruption, memory, checkpoint)
             search.run()
             conclude(writer, read, search.maker, shown, export=export)
     return Run.open(directory)
@@ -64,6 +65,7 @@ class Search:
         writer: Who writes the run.
         read: The same run, to read.
         progress: Who shows how far it is.
+        interruption: Tells whether Ctrl-C was pressed.
         memory: Bytes that a pack may use; half of what is free where absent.
         checkpoint: The least time between two checkpoints of a pack, in seconds.
     """
@@ -75,9 +77,11 @@ class Search:
         writer: RunWriter,
         read: Run,
         progress: Progress,
+        interruption: Interruption,
         memory: int | None = None,
         checkpoint: float = 30.0,
     ) -> None:
+        self._interruption = interruption
         self._memory = memory
         self._study = study
         self._dataset = dataset
@@ -186,7 +190,7 @@ class Search:
         trials = self.maker.trials(settings)
         self._progress.round(trials, done, self._planned(len(settings), proposals))
         todo = [trial for trial in trials if trial.number not in done]
-        recorder = RunRecorder(self._writer, self._study.goal.name, self._progress)
+        recorder = RunRecorder(self._writer, self._study.goal.name, self._progress, self._interruption)
         for pack, trainer in made_ahead(self._planned_packs(todo), functools.partial(self._trainer, recorder)):
             self._train(pack, trainer, recorder)
             self._keep_weights()
