@@ -1,15 +1,21 @@
-"""What is seen while training: learning rates and gradient checks."""
+"""What is seen while training: Keras callbacks for gradients, activations and batch normalization; learning rates."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kerasdl.watch.activations import Activations
+    from kerasdl.watch.batch_norm import BatchNormStats
     from kerasdl.watch.gradient_check import check_gradients
+    from kerasdl.watch.gradients import GradientMagnitude
     from kerasdl.watch.range_test import find_learning_rate
     from kerasdl.watch.schedules import ExpRange, OneCycle, Triangular, Triangular2
 
 _MODULES = {
+    "Activations": "activations",
+    "BatchNormStats": "batch_norm",
     "ExpRange": "schedules",
+    "GradientMagnitude": "gradients",
     "OneCycle": "schedules",
     "Triangular": "schedules",
     "Triangular2": "schedules",
@@ -18,7 +24,10 @@ _MODULES = {
 }
 
 __all__ = [
+    "Activations",
+    "BatchNormStats",
     "ExpRange",
+    "GradientMagnitude",
     "OneCycle",
     "Triangular",
     "Triangular2",

@@ -1,0 +1,124 @@
+"""What is kept of a step's gradients: four numbers for each weight, computed where the step runs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+Tensor = Any
+
+QUANTITIES = ("gradient_norm", "weight_norm", "update_ratio", "zero_share")
+
+# Tensors up to this size are laid side by side and summed together: a kernel each would cost more than the sums.
+_SMALL = 16_384
+_TOGETHER = 65_536
+
+# The rows of that layout. Sums run down its columns, which every backend vectorizes.
+_ROWS = 32
+
+
+def reduce(
+    gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Sequence[Tensor], side_by_side: bool = True
+) -> Tensor:
+    """Reduces one step of training to four numbers for each weight.
+
+    A pure function of tensors with static shapes in `keras.ops`: it can be compiled, and mapped over members.
+
+    Args:
+        gradients: The loss' gradient by each weight, unscaled; `None` where the loss does not depend on it.
+        old: The weights before the step, of the gradients' shapes.
+        new: The weights after it.
+        side_by_side: Lay small tensors side by side and sum them together. XLA's programs are faster with it, graphs of
+            TensorFlow without it.
+
+    Returns:
+        A float32 tensor `(weights, 4)` with the columns of `QUANTITIES`: the gradient's 2-norm, the old weight's
+        2-norm, `norm(new - old) / norm(old)`, and the share of elements of the gradient that are exactly zero. The
+        first and the last are NaN without a gradient; the ratio is not finite where the old weight is all zeros. Sums
+        of squares are formed in float32, so norms below 1e-19 are zero and those above 1e19 infinite.
+    """
+    given = [ops.zeros_like(weight) if own is None else own for own, weight in zip(gradients, old, strict=True)]
+    given, old, new = (list(map(_float32, tensors)) for tensors in (given, old, new))
+    sums = (_together if side_by_side else _one_by_one)(given, old, new)
+    norms, nonzero = ops.sqrt(sums[:3]), sums[3]
+    sizes = ops.convert_to_tensor(np.array([_size(weight) for weight in old], "float32"))
+    columns = [norms[0], norms[1], norms[2] / norms[1], (sizes - nonzero) / sizes]
+    missing = np.array([gradient is None for gradient in gradients])
+    if missing.any():
+        lacks = ops.convert_to_tensor(missing)
+        columns[0], columns[3] = (ops.where(lacks, float("nan"), columns[i]) for i in (0, 3))
+    return ops.stack(columns, axis=1)
+
+
+def _one_by_one(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+    """Returns the sums of squares of gradients, old weights and changes and the counts of nonzeros, `(4, tensors)`."""
+    squared = [*gradients, *old, *(after - before for before, after in zip(old, new, strict=True))]
+    sums = [ops.sum(ops.square(tensor)) for tensor in squared]
+    counts = [ops.sum(ops.cast(ops.not_equal(gradient, 0), "float32")) for gradient in gradients]
+    return ops.reshape(ops.stack([*sums, *counts]), (4, len(old)))
+
+
+def _together(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+    """Returns what `_one_by_one` returns, with few large operations instead of many small ones."""
+    order: list[int] = []
+    parts = []
+    for group in _groups([_size(weight) for weight in old]):
+        order += group
+        parts.append(_group_sums(*([tensors[i] for i in group] for tensors in (gradients, old, new))))
+    sums = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+    return sums if order == sorted(order) else ops.take(sums, np.argsort(order), axis=1)
+
+
+def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Yields the indices of tensors that are summed together: small ones in groups, large ones alone."""
+    together: list[int] = []
+    total = 0
+    for index, size in enumerate(sizes):
+        if size > _SMALL:
+            yield [index]
+            continue
+        if total + size > _TOGETHER:
+            yield together
+            together, total = [], 0
+        together.append(index)
+        total += size
+    if together:
+        yield together
+
+
+def _group_sums(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+    (gradient, widths), (before, _), (after, _) = (_side_by_side(tensors) for tensors in (gradients, old, new))
+    columns = ops.stack(
+        [
+            *(ops.sum(ops.square(tensor), axis=0) for tensor in (gradient, before, after - before)),
+            ops.sum(ops.cast(ops.not_equal(gradient, 0), "float32"), axis=0),
+        ]
+    )
+    if len(widths) == 1:
+        return ops.sum(columns, axis=1, keepdims=True)
+    # A product with ones and zeros would round to ten bits on GPUs that multiply in TensorFloat-32; a sum does not.
+    own = np.repeat(np.eye(len(widths), dtype="float32"), widths, axis=1)
+    return ops.sum(columns[:, None, :] * ops.convert_to_tensor(own)[None], axis=2)
+
+
+def _side_by_side(tensors: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
+    """Returns tensors as one matrix with columns of their own, filled up with zeros, and their numbers of columns."""
+    if len(tensors) == 1:
+        width = tensors[0].shape[-1] if len(tensors[0].shape) else 1
+        return ops.reshape(tensors[0], (-1, width)), [width]
+    laid = []
+    for tensor in tensors:
+        flat = ops.reshape(tensor, (-1,))
+        short = -flat.shape[0] % _ROWS
+        laid.append(ops.reshape(ops.pad(flat, ((0, short),)) if short else flat, (_ROWS, -1)))
+    return ops.concatenate(laid, axis=1), [part.shape[1] for part in laid]
+
+
+def _size(tensor: Tensor) -> int:
+    return int(np.prod(tensor.shape))
+
+
+def _float32(tensor: Tensor) -> Tensor:
+    return tensor if keras.backend.standardize_dtype(tensor.dtype) == "float32" else ops.cast(tensor, "float32")

@@ -1,0 +1,56 @@
+"""Recording on TensorFlow."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasdl.watch.seam import Update, heard_apply
+from kerasdl.watch.steps.compiled import CompiledStep
+from kerasdl.watch.steps.recording import Listened, Tensor
+
+
+class Step(CompiledStep):
+    """Keeps the block in a variable, which the compiled step assigns."""
+
+    def __init__(self, model: keras.Model, listened: Listened, every: int) -> None:
+        super().__init__(model, listened, every)
+        self._block: keras.Variable | None = None
+
+    @property
+    def _side_by_side(self) -> bool:
+        # Without XLA each operation has its price, and laying tensors side by side takes more of them.
+        return bool(self._model.jit_compile)
+
+    def _run(self, *arguments: Any) -> Any:
+        assert self._function is not None
+        return self._function(*arguments)
+
+    def _make(self) -> Any:
+        plain = self._model.train_step
+
+        def step(data: Any) -> Any:
+            heard: list[Update] = []
+            with heard_apply(self._model.optimizer, self._listened, _copies, heard.append):
+                logs = plain(data)
+            if heard:
+                if self._block is None:
+                    block = self._empty_block(len(heard[-1].old))
+                    self._block = keras.Variable(block, trainable=False, name="watched")
+                self._block.assign(self._written(ops.copy(self._block), heard[-1]))
+            return logs
+
+        return self._made(step)
+
+    def _block_now(self) -> Tensor | None:
+        return self._block
+
+    def _replace(self, block: np.ndarray) -> None:
+        assert self._block is not None
+        self._block.assign(block)
+
+
+def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [ops.copy(tensor) for tensor in tensors]
