@@ -78,7 +78,7 @@ class PackTrainer:
         self._seconds: list[float] = []
         self._timed = timed
         self._key = min(self._numbers())
-        self._trained = 0
+        self.trained = 0
         self._initialize()
         self._data = resident(dataset, self._program.model, len(members))
         self._make_programs()
@@ -123,8 +123,8 @@ class PackTrainer:
             how: A sentence on why they run together.
         """
         trials = [trial for seat in self._seats for trial in seat.member.trials]
-        self._recorder.started(trials, f"{how}; {self.choice.why}" if self.choice.why else how, self._trained)
-        epoch = self._trained
+        self._recorder.started(trials, f"{how}; {self.choice.why}" if self.choice.why else how, self.trained)
+        epoch = self.trained
         while any(not seat.ended for seat in self._seats):
             epoch += 1
             started = time.perf_counter()
@@ -299,7 +299,7 @@ class PackTrainer:
             best = [found.arrays[name] for name in sorted(found.arrays) if name.startswith(prefix)]
             seat.progress.restore(facts["progress"], best or None)
             seat.seconds = {int(trial): seconds for trial, seconds in facts["seconds"].items()}
-        self._trained = found.epoch
+        self.trained = found.epoch
 
 
 def build(trial: Trial) -> keras.Model:

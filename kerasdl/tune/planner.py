@@ -40,6 +40,15 @@ class Pack:
         """All trials of all members."""
         return [trial for member in self.members for trial in member.trials]
 
+    def programs(self, *, together: bool = True) -> list[list[dict[int, int]]]:
+        """Returns the epochs that each trial asks for by its number, by program and by member.
+
+        Args:
+            together: Whether one program runs all members at once, where kerasdl's own does.
+        """
+        members = [{trial.number: trial.epochs for trial in member.trials} for member in self.members]
+        return [members] if self.fused and together else [[member] for member in members]
+
 
 @dataclass(frozen=True)
 class Blueprint:

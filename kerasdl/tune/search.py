@@ -219,7 +219,7 @@ class Search:
 
     def _train(self, pack: Pack, trainer: Callable[[], PackTrainer], recorder: RunRecorder) -> None:
         if pack.fused:
-            error = _error_in(lambda: trainer().run(pack.how))
+            error = _error_in(lambda: self._run(pack, trainer()))
             if error is None:
                 return
             how = f"alone, by Keras' fit on {keras.backend.backend()}: as one program it failed with {error}"
@@ -230,9 +230,14 @@ class Search:
             if not left:
                 continue
             member = Member(tuple(left))
+            self._writer.record_programs([[{trial.number: trial.epochs for trial in left}]])
             error = _error_in(functools.partial(train_alone, member, self._dataset, recorder, how, self._checkpoints))
             if error is not None:
                 self._fail([trial for trial in left if trial.number not in recorder.ended], error, how)
+
+    def _run(self, pack: Pack, trainer: PackTrainer) -> None:
+        self._writer.record_programs(pack.programs(together=trainer.choice.together), trainer.trained)
+        trainer.run(pack.how)
 
     def _trainer(self, recorder: RunRecorder, pack: Pack) -> PackTrainer:
         return PackTrainer(pack.members, self._dataset, recorder, pack.timed, self._checkpoints)
