@@ -15,6 +15,8 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import random as keras_random
 from keras.src.random.seed_generator import draw_seed
 
+from kerasdl.train.backends.substitution import Substitution
+
 _ROUNDS = 10
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _INCREMENTS = (0x9E3779B9, 0xBB67AE85)
@@ -98,15 +100,11 @@ def dropout(inputs: Any, rate: Any, noise_shape: Any = None, seed: Any = None) -
     return tf.where(stays, inputs / (1.0 - rate), tf.zeros_like(inputs))
 
 
+_random = Substitution(keras_random, "uniform", "normal", "dropout")
+
+
 @contextmanager
 def pure(state: list[Any]) -> Iterator[SimpleNamespace]:
     """Lets Keras' layers draw by the functions above; TensorFlow keeps no further state."""
-    ours = {"uniform": uniform, "normal": normal, "dropout": dropout}
-    before = {name: getattr(keras_random, name) for name in ours}
-    try:
-        for name, function in ours.items():
-            setattr(keras_random, name, function)
+    with _random.by({"uniform": uniform, "normal": normal, "dropout": dropout}):
         yield SimpleNamespace(state=state)
-    finally:
-        for name, function in before.items():
-            setattr(keras_random, name, function)

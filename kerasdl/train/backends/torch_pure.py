@@ -5,7 +5,7 @@ layer was given no seed. Neither can be mapped or recorded as it stands; operati
 can.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from keras.src.backend.torch import random as keras_random
 from keras.src.random.seed_generator import SeedGenerator, draw_seed
+
+from kerasdl.train.backends.substitution import Substitution
 
 
 @torch.library.custom_op("kerasdl::draw", mutates_args=())
@@ -107,27 +109,19 @@ def _tensor(value: Any, like: torch.Tensor) -> torch.Tensor:
     return value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=like.dtype, device=like.device)
 
 
+def _penalty(regularizer: keras.regularizers.L1L2, x: Any) -> Any:
+    """As Keras' own, which adds in place to what no member has for itself."""
+    return regularizer.l1 * keras.ops.sum(keras.ops.absolute(x)) + regularizer.l2 * keras.ops.sum(keras.ops.square(x))
+
+
+_random = Substitution(keras_random, "dropout", "uniform", "normal")
+_regularizer = Substitution(keras.regularizers.L1L2, "__call__")
+
+
 @contextmanager
 def pure(state: list[Any]) -> Iterator[Streams]:
     """Lets Keras' layers run as pure functions; the yielded object holds the state of the generator afterwards."""
     streams = Streams(state)
-    before: dict[str, Callable[..., Any]] = {
-        name: getattr(keras_random, name) for name in ("dropout", "uniform", "normal")
-    }
-    try:
-        for name in before:
-            setattr(keras_random, name, getattr(streams, name))
-        keras.regularizers.L1L2.__call__ = _penalty
+    draws = {"dropout": streams.dropout, "uniform": streams.uniform, "normal": streams.normal}
+    with _random.by(draws), _regularizer.by({"__call__": _penalty}):
         yield streams
-    finally:
-        keras.regularizers.L1L2.__call__ = _penalty_of_keras
-        for name, function in before.items():
-            setattr(keras_random, name, function)
-
-
-_penalty_of_keras = keras.regularizers.L1L2.__call__
-
-
-def _penalty(regularizer: keras.regularizers.L1L2, x: Any) -> Any:
-    """As Keras' own, which adds in place to what no member has for itself."""
-    return regularizer.l1 * keras.ops.sum(keras.ops.absolute(x)) + regularizer.l2 * keras.ops.sum(keras.ops.square(x))
