@@ -224,7 +224,7 @@ class Run:
 
     def places(self) -> dict[int, Place]:
         """Returns where each trial ran, by its number; those of which nobody noted it are missing."""
-        query = """SELECT trial, program, member, asked, COALESCE(MAX(epoch), 0) AS done
+        query = """SELECT trial, program, member, asked, COUNT(epoch) AS done
                    FROM place LEFT JOIN epoch USING (trial) GROUP BY trial"""
         names = ("program", "member", "asked", "done")
         return {row["trial"]: Place(*(row[name] for name in names)) for row in self._rows(query)}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kerasdl.runs.sharing import sum_up_plan
 from kerasdl.tune.planner import Pack, plan
 from kerasdl.tune.study import Study
 from kerasdl.tune.trials import TrialMaker
@@ -32,21 +33,9 @@ def forecast(study: Study, memory: int | None = None) -> str:
 
 
 def _whole(packs: list[Pack], configurations: int, trials: int, *, first: bool) -> str:
-    asked = sum(trial.epochs for pack in packs for trial in pack.trials)
-    trained = sum(member.longest.epochs for pack in packs for member in pack.members)
-    epochs = sum(
-        max(member.longest.epochs for member in pack.members) if pack.fused else _alone(pack) for pack in packs
-    )
-    saved = "" if trained == asked else f" ({1 - trained / asked:.0%} less: trials share their epochs)"
+    found = sum_up_plan(program for pack in packs for program in pack.programs())
     begin = "the first round has " if first else ""
-    return (
-        f"{begin}{configurations} configurations, {trials} trials. They ask for {asked:,} epochs; {trained:,} are "
-        f"trained{saved}, by programs that run {epochs:,} times over the data."
-    )
-
-
-def _alone(pack: Pack) -> int:
-    return sum(member.longest.epochs for member in pack.members)
+    return f"{begin}{configurations} configurations, {trials} trials. They {found.words(planned=True)}."
 
 
 def _line(number: int, pack: Pack, varied: Mapping[int, Mapping[str, Any]]) -> str:

@@ -59,6 +59,15 @@ class Resumable(keras_tuner.Oracle):
                     f"Number of consecutive failures exceeded the limit of {limit}.\n{trial.message or ''}"
                 )
 
+    def discover(self, trial: Trial) -> None:
+        """Takes the hyperparameters that a trial's model turned out to have, before others are asked for.
+
+        KerasTuner takes them when the trial ends, and asks for one trial after another.
+        """
+        self.update_space(trial.hyperparameters)
+        self._record_values(trial)
+        self._save_trial(trial)
+
     def save(self) -> None:
         """Saves the oracle so that a kill leaves the old state or the new one."""
         if is_remote(self._project_dir):
@@ -100,6 +109,24 @@ class GridSearchOracle(Resumable, keras_tuner.oracles.GridSearchOracle):
         if found["status"] == "RUNNING" and trial_id not in self._populate_next:
             self._populate_next.append(trial_id)
         return found
+
+    def _get_next_combination(self, values: dict[str, Any]) -> dict[str, Any] | None:
+        # A trial that ended before a hyperparameter was found does not use it: it is as if all values were tried.
+        found: dict[str, Any] | None = super()._get_next_combination(self._completed(values, -1))
+        return found
+
+    def _compare(self, a: dict[str, Any], b: dict[str, Any]) -> int:
+        return int(super()._compare(a, self._completed(b, 0)))
+
+    def _completed(self, values: dict[str, Any], place: int) -> dict[str, Any]:
+        """Fills hyperparameters in that were found later, by the value at a place in the order of the grid."""
+        space = self.get_space()
+        space.values = {**values}
+        for one in space.space:
+            if one.name not in space.values and space.is_active(one):
+                others = [value for value in one.values if value != one.default]
+                space.values[one.name] = [one.default, *others][place]
+        return dict(space.values)
 
     def get_state(self) -> dict[str, Any]:
         """Returns KerasTuner's state and the trials in the order of the grid."""

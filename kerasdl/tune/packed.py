@@ -1,7 +1,8 @@
 """A tuner of KerasTuner whose trials run as packs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,15 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial as TunerTrial
 
+from kerasdl.errors import UserError
 from kerasdl.runs import Run
+from kerasdl.runs.ranking import rank
 from kerasdl.train.backends import set_seed
 from kerasdl.train.trial import first_line
 from kerasdl.tune.fit_arguments import FitArguments, NotPackable, read_arguments
 from kerasdl.tune.obstacles import in_parallel, obstacle
 from kerasdl.tune.oracles import DIVERGED, is_remote, resumable, save_state
-from kerasdl.tune.record import NAME, Finished, Record, best_epoch
+from kerasdl.tune.record import NAME, Finished, Record, finished
 from kerasdl.tune.sitting import Sitting
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ class PackedTuner(keras_tuner.Tuner):
         adaptive = not isinstance(oracle, keras_tuner.oracles.GridSearchOracle | keras_tuner.oracles.RandomSearchOracle)
         self.pack = pack or (8 if adaptive else 32)
         self._record: Record | None = None
+        # Of the model that was built last; Keras counts them once it knows the shapes.
+        self._parameters: int | None = None
         # Why trials run alone: all of them, and single ones by their id.
         self._reason = ""
         self._reasons: dict[str, str] = {}
@@ -53,12 +58,14 @@ class PackedTuner(keras_tuner.Tuner):
         Args:
             *fit_args: Positional arguments of `keras.Model.fit`.
             **fit_kwargs: Its keyword arguments. With arrays as `x`, `y` and `validation_data`, and none that need
-                Keras' own `fit` (callbacks, weights of classes or samples, ...), trials run as packs.
+                Keras' own `fit` (`shuffle`, `steps_per_epoch`, callbacks but for `EarlyStopping` and
+                `TerminateOnNaN`, ...), trials run as packs.
         """
         if in_parallel() or is_remote(self.project_dir):
             super().search(*fit_args, **fit_kwargs)
             return
-        with Record(Path(self.project_dir), self.oracle.objective, self.oracle.seed) as self._record:
+        facts = {"name": self.project_name, "search": type(self).__name__, "repeats": self.executions_per_trial}
+        with Record(Path(self.project_dir), facts, self.oracle.objective, self.oracle.seed) as self._record:
             self.save()
             try:
                 request = self._request(fit_args, fit_kwargs)
@@ -66,6 +73,7 @@ class PackedTuner(keras_tuner.Tuner):
                     super().search(*fit_args, **fit_kwargs)
                 else:
                     self._search_in_packs(request, fit_args, fit_kwargs)
+                self._record.finish(len(self.oracle.end_order))
             finally:
                 self._record = None
 
@@ -89,26 +97,32 @@ class PackedTuner(keras_tuner.Tuner):
         if "verbose" in fit_kwargs:
             self.oracle.verbose = fit_kwargs["verbose"]
         self.on_search_begin()
-        while trials := self._ask():
-            for trial in trials:
+        while True:
+            sitting = Sitting(self, self._record, request)
+            asked = False
+            for trial in self._ask():
+                asked = True
                 self.on_trial_begin(trial)
-            for trial, reason in Sitting(self, self._record, request).run(trials):
+                sitting.take(trial)
+            if not asked:
+                break
+            for trial, reason in sitting.run():
                 self._reasons[trial.trial_id] = f"alone, by KerasTuner on {keras.backend.backend()}: {reason}"
                 self._try_run_and_update_trial(trial, *fit_args, **fit_kwargs)
                 self.on_trial_end(trial)
         self.on_search_end()
 
-    def _ask(self) -> list[TunerTrial]:
-        """Asks the oracle for trials, as that many workers of KerasTuner's parallel mode would."""
-        found: list[TunerTrial] = []
-        while len(found) < self.pack:
+    def _ask(self) -> Iterator[TunerTrial]:
+        """Asks the oracle for trials one by one, as that many workers of KerasTuner's parallel mode would."""
+        given = 0
+        while given < self.pack:
             self.pre_create_trial()
-            trial = self.oracle.create_trial(f"{self.tuner_id}-{len(found)}")
+            trial = self.oracle.create_trial(f"{self.tuner_id}-{given}")
             if trial.status == "RUNNING":
-                found.append(trial)
-            elif trial.status == "STOPPED" or found:
-                break
-        return found
+                given += 1
+                yield trial
+            elif trial.status == "STOPPED" or given:
+                return
 
     def build_for_pack(self, trial: TunerTrial) -> keras.Model:
         """Builds a trial's model as KerasTuner does, without a garbage collection for each.
@@ -122,9 +136,14 @@ class PackedTuner(keras_tuner.Tuner):
         if not isinstance(model, keras.Model):
             kind = type(model).__name__
             raise keras_tuner.errors.FatalTypeError(f"the hypermodel's build gave {kind}, not a keras.Model")
-        size = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) if model.built else 0
-        if self.max_model_size and size > self.max_model_size:
+        size = _parameters(model)
+        if self.max_model_size and size and size > self.max_model_size:
             raise keras_tuner.errors.FailedTrialError(f"Oversized model: {size} parameters. Skip model.")
+        return model
+
+    def _try_build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        model = super()._try_build(hp)
+        self._parameters = _parameters(model)
         return model
 
     def _build_and_fit_model(self, trial: TunerTrial, *args: Any, **kwargs: Any) -> Any:
@@ -136,32 +155,24 @@ class PackedTuner(keras_tuner.Tuner):
         started = time.perf_counter()
         try:
             results = super()._build_and_fit_model(trial, *args, **kwargs)
+            ended = finished(seed, results, self.oracle.objective)
         except Exception as error:
             seconds = time.perf_counter() - started
             self._record.keep(number, Finished(seed, "failed", seconds=seconds, message=first_line(error)))
             raise
-        self._record.keep(number, self._finished(seed, results, time.perf_counter() - started))
+        seconds = time.perf_counter() - started
+        self._record.keep(number, replace(ended, seconds=seconds, parameters=self._parameters))
         return results
-
-    def _finished(self, seed: int, results: Any, seconds: float) -> Finished:
-        objective = self.oracle.objective
-        if isinstance(results, keras.callbacks.History):
-            curves = results.history
-            epochs = [dict(zip(curves, values, strict=True)) for values in zip(*curves.values(), strict=False)]
-            values = [objective.get_value(logs) for logs in epochs]
-            score = values[best_epoch(values, objective.direction)] if values else float("nan")
-        else:
-            curves = {}
-            score = objective.get_value(results) if isinstance(results, dict) else results
-        score = float(score)
-        return Finished(seed, "completed" if np.isfinite(score) else "diverged", score, curves, seconds)
 
     def on_trial_end(self, trial: TunerTrial) -> None:
         """Ends a trial; see `keras_tuner.Tuner.on_trial_end`."""
         if self._record is not None:
+            number = self.number_of(trial)
+            unscored = self._record.unscored(number)
+            if trial.status == "COMPLETED" and unscored is not None:
+                trial.status, trial.message = "INVALID", f"{DIVERGED}{unscored}"
             how = self._reasons.pop(trial.trial_id, self._reason)
-            ended = self._as_finished(trial)
-            self._record.end(self.number_of(trial), trial.hyperparameters.values, how, ended)
+            self._record.end(number, trial.hyperparameters.values, how, self._as_finished(trial))
         super().on_trial_end(trial)
 
     def _as_finished(self, trial: TunerTrial) -> Finished:
@@ -193,11 +204,24 @@ class PackedTuner(keras_tuner.Tuner):
 
     @property
     def run(self) -> Run:
-        """What happened: each execution of each trial, to read; close it or use it as a context manager."""
-        return Run.open(Path(self.project_dir) / NAME)
+        """What happened: each execution of each trial, to read; close it or use it as a context manager.
+
+        Raises:
+            UserError: Nothing was recorded.
+        """
+        path = Path(self.project_dir) / NAME
+        if not path.is_dir():
+            raise UserError(
+                f"{self.project_dir}: no execution is recorded: search has not begun, or it ran with KerasTuner's "
+                f"chief and workers, which record trials alone; results_summary() shows them"
+            )
+        return Run.open(path)
 
     def results(self) -> "pd.DataFrame":
         """Sums the executions of each trial up.
+
+        As in KerasTuner, an execution that diverged counts with the score that it had before; so the ranking is that of
+        the oracle. A trial that was tried again counts with its last try.
 
         Returns:
             One row a trial, the best first: `trial_id`, the columns of `kerasdl.runs.Run.table` (what varies, `mean`,
@@ -205,8 +229,18 @@ class PackedTuner(keras_tuner.Tuner):
             executions in order.
         """
         with self.run as run:
-            table, rows = run.table(), run.trials()
-        scores = rows.groupby("configuration")["score"].apply(list)
-        table["scores"] = [scores[number] for number in table["configuration"]]
+            rows, varying, direction = run.trials(), run.varying, run.objective[1]
+        tries = (rows["seed"] - self.oracle.seed) // self.executions_per_trial
+        rows = rows[tries == tries.groupby(rows["configuration"]).transform("max")]
+        scored = rows.assign(status=rows["status"].where(rows["score"].isna(), "completed"))
+        table = rank(scored, varying, direction)
+        groups = dict(iter(rows.groupby("configuration")))
+        for status in ("completed", "diverged", "failed"):
+            table[status] = [int((groups[number]["status"] == status).sum()) for number in table["configuration"]]
+        table["scores"] = [groups[number]["score"].to_list() for number in table["configuration"]]
         table.insert(1, "trial_id", [self.oracle.start_order[number] for number in table["configuration"]])
         return table
+
+
+def _parameters(model: keras.Model) -> int | None:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) if model.built else None

@@ -2,7 +2,8 @@
 
 import statistics
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,10 @@ from kerasdl.runs import TrialResult
 from kerasdl.train import EarlyStopping, Outcome, Trial
 from kerasdl.train.alone import train_alone
 from kerasdl.train.pack import Member, PackTrainer, build
-from kerasdl.train.trial import first_line
-from kerasdl.tune.executions import Executions, Follower
+from kerasdl.train.trial import Logs, first_line
+from kerasdl.tune.executions import Course, Executions, Follower, Weights
 from kerasdl.tune.fit_arguments import FitArguments
-from kerasdl.tune.oracles import DIVERGED, save_state
+from kerasdl.tune.oracles import DIVERGED, Resumable, save_state
 from kerasdl.tune.planner import Blueprint, Pack, blueprint, plan
 from kerasdl.tune.record import Record, best_epoch, row_number
 
@@ -40,106 +41,204 @@ class Sitting:
 
     def __init__(self, tuner: "PackedTuner", record: Record, request: FitArguments) -> None:
         self._tuner, self._record, self._request = tuner, record, request
+        x = request.dataset.train.x
+        self._rows = keras.KerasTensor((None, *x.shape[1:]), dtype=x.dtype.name)
+        self._taken: list[Executions] = []
+        self._blueprints: dict[int, Blueprint] = {}
+        self._alone: list[tuple[TunerTrial, str]] = []
+        # The model that was built last to save weights of its architecture.
+        self._models: dict[str, keras.Model] = {}
+        # Trials all of whose executions have ended, but for their weights.
+        self._waiting: list[Executions] = []
 
-    def run(self, trials: Sequence[TunerTrial]) -> list[tuple[TunerTrial, str]]:
-        """Trains trials and ends each.
+    def take(self, trial: TunerTrial) -> None:
+        """Takes a trial: builds its model, so that what it is made of is known before another is asked for.
 
         Args:
-            trials: KerasTuner's trials.
+            trial: KerasTuner's trial; it ends here if its model cannot be built.
+        """
+        own = self._executions(trial)
+        try:
+            built = self._blueprint(own)
+        except Exception as error:  # noqa: BLE001 - whatever a hypermodel raises is its trial's end
+            self._fail(own, error)
+            return
+        if isinstance(self._tuner.oracle, Resumable):
+            self._tuner.oracle.discover(trial)
+        if built.obstacle:
+            self._alone.append((trial, built.obstacle))
+        else:
+            self._taken.append(own)
+            self._blueprints[own.trainings[0].configuration] = built
+
+    def run(self) -> list[tuple[TunerTrial, str]]:
+        """Trains the trials and ends each.
 
         Returns:
             The trials that cannot run in a pack, not yet begun, and why.
         """
-        executions: list[Executions] = []
-        blueprints: dict[int, Blueprint] = {}
-        alone: list[tuple[TunerTrial, str]] = []
-        for trial in trials:
-            own = self._executions(trial)
-            try:
-                built = blueprint(own.trainings[0], self._request.dataset)
-            except Exception as error:  # noqa: BLE001 - whatever a hypermodel raises is its trial's end
-                self._fail(own, error)
-                continue
-            if built.obstacle:
-                alone.append((trial, built.obstacle))
-            else:
-                executions.append(own)
-                blueprints[own.trainings[0].configuration] = built
-        self._record.add({own.trainings[0].configuration: own.trial.hyperparameters.values for own in executions})
-        follower = Follower(self._record, executions, self._complete)
-        for pack in plan([training for own in executions for training in own.trainings], blueprints):
+        taken = self._taken
+        self._record.add({own.trainings[0].configuration: own.trial.hyperparameters.values for own in taken})
+        follower = Follower(self._record, taken, self._complete)
+        for pack in plan([training for own in taken for training in own.trainings], self._blueprints):
             self._train(pack, follower)
-        return alone
+            while self._waiting:
+                own = self._waiting.pop(0)
+                best = self._best(own)
+                if best is not None:
+                    self._train_again(best)
+                self._report(own, best)
+        return self._alone
 
     def _executions(self, trial: TunerTrial) -> Executions:
-        tuner, request, goal = self._tuner, self._request, self._record.objective
+        tuner, request = self._tuner, self._request
         configuration, values = tuner.number_of(trial), trial.hyperparameters.values
         # Hyperband's own: how far a trial goes, and from where it goes on.
-        epochs = values.get("tuner/epochs", request.epochs) - values.get("tuner/initial_epoch", 0)
-        # Trials that start from the weights of another share no epochs with any: a rule of their own keeps them apart.
-        patience = _NEVER + (configuration + 1 if "tuner/trial_id" in values else 0)
-        rule = EarlyStopping(goal.name, goal.direction, patience=patience)
-        trainings = []
+        before = values.get("tuner/initial_epoch", 0)
+        epochs = values.get("tuner/epochs", request.epochs) - before
+        courses = []
         for execution in range(tuner.executions_per_trial):
             seed = tuner.seed_of(trial, execution)
             number = row_number(configuration, seed - self._record.seed)
-            make = self._builder(trial)
-            trainings.append(Trial(number, configuration, seed, make, epochs, request.batch_size, rule))
-        return Executions(trial, trainings)
+            make = partial(self._make, trial)
+            training = Trial(number, configuration, seed, make, epochs, request.batch_size, self._rule())
+            courses.append(Course(training, before))
+        return Executions(trial, courses)
 
-    def _builder(self, trial: TunerTrial) -> Callable[[], keras.Model]:
-        return lambda: self._tuner.build_for_pack(trial)
+    def _rule(self) -> EarlyStopping:
+        """Says when a training ends, and that the weights of its best epoch are kept where the same rule can tell."""
+        goal, asked = self._record.objective, self._request.stopping
+        best = EarlyStopping(goal.name, goal.direction, patience=_NEVER)
+        if asked is None:
+            return best
+        if asked == replace(best, patience=asked.patience, restore_best_weights=False):
+            return replace(best, patience=asked.patience)
+        return asked
+
+    def _blueprint(self, own: Executions) -> Blueprint:
+        built = blueprint(own.trainings[0], self._request.dataset)
+        if "tuner/trial_id" not in own.trial.hyperparameters.values:
+            return built
+        # It starts from the weights of another trial, so it shares no epochs with any that builds the same.
+        return replace(built, numbers=(*built.numbers, ("start", float(own.trainings[0].configuration))))
+
+    def _make(self, trial: TunerTrial) -> keras.Model:
+        model = self._tuner.build_for_pack(trial)
+        if model.built:
+            return model
+        try:
+            # As `fit` does with its first batch.
+            model(self._rows)
+        except Exception:  # noqa: BLE001 - what it needs to be built is beyond a pack; `fit` takes it as it was
+            return self._tuner.build_for_pack(trial)
+        return model
 
     def _train(self, pack: Pack, follower: Follower) -> None:
         dataset, how = self._request.dataset, pack.how
         if pack.fused:
-            error = _error_in(lambda: PackTrainer(pack.members, dataset, follower, pack.timed).run(how), follower)
+            error = _error_in(partial(self._run, pack, follower), follower)
             if error is None:
                 return
             how = (
                 f"alone, by Keras' fit on {keras.backend.backend()}: as one program it failed with {first_line(error)}"
             )
-            if isinstance(error, KeyError) and error.args == (self._record.objective.name,):
+            if self._is_missing(error, self._record.objective.name):
                 self._fail_executions(pack.trials, error, follower)
                 return
+            if self._request.stopping and self._is_missing(error, self._request.stopping.monitor):
+                self._leave_to_fit(pack, follower)
+                return
         for member in pack.members:
-            left = [one for one in member.trials if one.number not in follower.ended and not follower.of(one).over]
+            left = [one for one in member.trials if follower.is_left(one)]
             if not left:
                 continue
-            error = _error_in(partial(train_alone, Member(tuple(left)), dataset, follower, how), follower)
+            self._record.writer.record_programs([[{trial.number: trial.epochs for trial in left}]])
+            own = follower.with_stops(Member(tuple(left)))
+            error = _error_in(partial(train_alone, own, dataset, follower, how), follower)
             if error is not None:
                 self._fail_executions(left, error, follower)
 
+    def _run(self, pack: Pack, follower: Follower) -> None:
+        members = [follower.with_stops(member) for member in pack.members]
+        trainer = PackTrainer(members, self._request.dataset, follower, pack.timed)
+        self._record.writer.record_programs(pack.programs(together=trainer.choice.together))
+        trainer.run(pack.how)
+
+    def _is_missing(self, error: Exception, metric: str) -> bool:
+        return isinstance(error, KeyError) and error.args == (metric,)
+
+    def _leave_to_fit(self, pack: Pack, follower: Follower) -> None:
+        """Leaves trials to KerasTuner that watch a metric which their model does not compute: Keras warns of it."""
+        monitor = self._request.stopping.monitor if self._request.stopping else None
+        for own in dict.fromkeys(map(follower.of, pack.trials)):
+            if not own.over:
+                own.over = True
+                self._alone.append((own.trial, f"EarlyStopping watches {monitor}, which the model does not compute"))
+
     def _complete(self, own: Executions) -> None:
-        """Reports a trial to the oracle as KerasTuner does: metrics of the best epochs, averaged over executions."""
-        trial, goal = own.trial, self._record.objective
-        outcomes = [own.outcomes[training.number] for training in own.trainings]
-        diverged = next((outcome for outcome in outcomes if outcome.status != "completed"), None)
-        if diverged is not None:
-            trial.status, trial.message = "INVALID", f"{DIVERGED}{diverged.message}"
+        """Ends a trial whose executions have ended, at once unless its best weights are gone."""
+        best = self._best(own)
+        if best is not None and best.best and best.weights is None:
+            self._waiting.append(own)
         else:
-            scores = [outcome.logs[goal.name] for outcome in outcomes]
-            if np.isfinite(scores).any():
-                best = best_epoch(scores, goal.direction)
-                self._save(own.trainings[best], outcomes[best], trial)
+            self._report(own, best)
+
+    def _best(self, own: Executions) -> Course | None:
+        """Returns the best execution of a trial, `None` where one diverged before it had any score."""
+        if any(course.diverged and not course.best for course in own.courses):
+            return None
+        goal = self._record.objective
+        return own.courses[best_epoch([goal.get_value(course.logs) for course in own.courses], goal.direction)]
+
+    def _report(self, own: Executions, best: Course | None) -> None:
+        """Reports a trial to the oracle as KerasTuner does: metrics of the best epochs, averaged over executions."""
+        trial, courses = own.trial, own.courses
+        if best is None:
+            reasons = [course.diverged for course in courses if course.diverged]
+            trial.status, trial.message = "INVALID", f"{DIVERGED}{reasons[0]}"
+        elif error := self._error_of_saving(best, trial):
+            own.over = False
+            self._fail(own, error)
+            return
+        else:
             means: dict[str, Any] = {
-                name: float(np.mean([outcome.logs[name] for outcome in outcomes])) for name in outcomes[0].logs
+                name: float(np.mean([course.logs[name] for course in courses])) for name in best.logs
             }
-            epochs = [best_epoch(own.curves[training.number], goal.direction) for training in own.trainings]
-            self._tuner.oracle.update_trial(trial.trial_id, means, step=int(statistics.mean(epochs)))
+            step = int(statistics.mean(max(course.best - 1, 0) for course in courses))
+            self._tuner.oracle.update_trial(trial.trial_id, means, step=step)
             trial.status = "COMPLETED"
         self._tuner.on_trial_end(trial)
 
-    def _save(self, training: Trial, outcome: Outcome, trial: TunerTrial) -> None:
-        """Saves the weights of a trial's best epoch where `get_best_models` looks for them."""
-        model = build(training)
-        model.set_weights(outcome.weights)
+    def _train_again(self, course: Course) -> None:
+        """Trains up to the best epoch: a pack no longer has its weights when a later epoch diverges."""
+        again = replace(course.training, epochs=course.best, early_stopping=None)
+        last = _Last()
+        PackTrainer([Member((again,))], self._request.dataset, last).run("to the best epoch once more")
+        course.weights = last.weights
+
+    def _error_of_saving(self, best: Course, trial: TunerTrial) -> Exception | None:
+        """Saves the best weights of a trial; what its hypermodel raises meanwhile is its end."""
+        if best.weights is None:
+            return None
+        architecture = self._blueprints[best.training.configuration].architecture
+        if architecture not in self._models:
+            try:
+                self._models = {architecture: build(best.training)}
+            except Exception as error:  # noqa: BLE001 - as when it was built to be trained
+                return error
+        self._save(self._models[architecture], best.weights, trial)
+        best.weights = None
+        return None
+
+    def _save(self, model: keras.Model, weights: Weights, trial: TunerTrial) -> None:
+        """Saves weights where `get_best_models` looks for them."""
+        model.set_weights(weights)
         save_state(Path(self._tuner._get_build_config_fname(trial.trial_id)), model.get_build_config())
         model.save_weights(self._tuner._get_checkpoint_fname(trial.trial_id))
 
     def _fail_executions(self, trainings: Sequence[Trial], error: Exception, follower: Follower) -> None:
         for training in trainings:
-            if training.number not in follower.ended:
+            if follower.is_left(training):
                 result = TrialResult("failed", message=first_line(error))
                 self._record.writer.finish_trial(training.number, result)
         for training in trainings:
@@ -155,6 +254,19 @@ class Sitting:
         own.trial.status = "FAILED" if isinstance(error, keras_tuner.errors.FailedTrialError) else "INVALID"
         own.trial.message = "".join(traceback.format_exception(error))
         self._tuner.on_trial_end(own.trial)
+
+
+class _Last:
+    """The recorder of a training whose weights alone are wanted."""
+
+    weights: Weights | None = None
+
+    def started(self, trials: Sequence[Trial], how: str, after_epoch: int = 0) -> None: ...
+
+    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None: ...
+
+    def finished(self, trial: Trial, outcome: Outcome) -> None:
+        self.weights = outcome.weights
 
 
 def _error_in(action: Callable[[], Any], follower: Follower) -> Exception | None:

@@ -94,8 +94,8 @@ def test_a_model_with_its_own_training_step_runs_alone_and_the_plan_says_why(pac
 def test_the_forecast_names_packs_stages_and_savings(backend_name):
     text = make({"epochs": [1, 3], "depth": [1, 2]}).explain()
     assert text.splitlines()[0] == (
-        "4 configurations, 4 trials. They ask for 8 epochs; 6 are trained (25% less: trials share their epochs), by "
-        "programs that run 6 times over the data."
+        "4 configurations, 4 trials. They ask for 8 epochs; 6 are trained (25\u00a0% less: trials share their epochs), "
+        "by 2 programs that run 6 times over the data."
     )
     assert f"1. epochs 1 / 3, depth 1: 2 trials, alone, as one program on {backend_name}" in text
 

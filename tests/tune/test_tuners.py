@@ -212,11 +212,7 @@ def test_a_subclass_with_a_run_trial_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("more", "reason"),
-    [
-        ({"class_weight": {0: 1.0, 1: 1.0, 2: 2.0}}, "class_weight was given"),
-        ({"sample_weight": np.ones(120)}, "sample_weight was given"),
-        ({"steps_per_epoch": 2}, "steps_per_epoch was given"),
-    ],
+    [({"shuffle": False}, "shuffle was given"), ({"steps_per_epoch": 2}, "steps_per_epoch was given")],
 )
 def test_what_only_fit_can_do_is_left_to_it(make: Make, more: dict[str, Any], reason: str) -> None:
     tuner = make("RandomSearch", max_trials=1)
@@ -236,13 +232,17 @@ def test_callbacks_reach_fit_and_loaders_are_taken(make: Make) -> None:
             x, y = arrays()
             return x[index::4], y[index::4]
 
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.stop_training = epoch == 1
+
     tuner = make("RandomSearch", max_trials=1)
-    search(tuner, epochs=50, callbacks=[keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=9.0)])
+    search(tuner, epochs=50, callbacks=[Stop()])
     with tuner.run as run:
         assert len(run.curves()) == 2
-    assert "callbacks was given" in ways(tuner).pop()
+    assert "callbacks holds Stop" in ways(tuner).pop()
     tuner = make("RandomSearch", max_trials=1, overwrite=True)
-    tuner.search(Loader(), epochs=1, validation_data=arrays(), verbose=0)
+    tuner.search(Loader(), epochs=1, validation_data=Loader(), verbose=0)
     assert trials(tuner)[0].status == "COMPLETED"
     assert "x is no array but Loader" in ways(tuner).pop()
 
@@ -281,3 +281,19 @@ def test_a_model_that_cannot_be_packed_runs_alone_beside_those_that_can(make: Ma
     assert [trial.status for trial in trials(tuner)] == ["COMPLETED"] * 4
     assert {way.split(":")[0].split(" on ")[0] for way in ways(tuner)} == {"pack of 2", "alone, by KerasTuner"}
     assert tuner.get_best_models()
+
+
+def test_the_run_tells_what_trials_shared(make: Make) -> None:
+    from kerasdl.runs.sharing import shared_by
+
+    def found(**more: Any) -> Any:
+        tuner = make(overwrite=True)
+        search(tuner, **more)
+        with tuner.run as run:
+            return shared_by(run.trials(), run.places())
+
+    # Two widths, each with two rates that one program trains.
+    packs = found()
+    assert (packs.trials, packs.programs, packs.asked, packs.trained, packs.passes) == (4, 2, 8, 8, 4)
+    alone = found(shuffle=False)
+    assert (alone.trials, alone.programs, alone.asked, alone.trained, alone.passes) == (4, 4, 8, 8, 8)

@@ -5,7 +5,7 @@ layer was given no seed. Neither can be mapped or recorded as it stands; operati
 can.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -122,6 +122,10 @@ _regularizer = Substitution(keras.regularizers.L1L2, "__call__")
 def pure(state: list[Any]) -> Iterator[Streams]:
     """Lets Keras' layers run as pure functions; the yielded object holds the state of the generator afterwards."""
     streams = Streams(state)
-    draws = {"dropout": streams.dropout, "uniform": streams.uniform, "normal": streams.normal}
+    draws: dict[str, Callable[..., Any]] = {
+        "dropout": streams.dropout,
+        "uniform": streams.uniform,
+        "normal": streams.normal,
+    }
     with _random.by(draws), _regularizer.by({"__call__": _penalty}):
         yield streams
