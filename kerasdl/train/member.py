@@ -39,7 +39,7 @@ class MemberProgram:
         self.optimizer = OptimizerProgram(model)
         self._backend = backend
         self._loss_mean = keras.metrics.Mean(name="loss")
-        model.compute_metrics(x, keras.ops.convert_to_tensor(y), model(x), None)
+        model.compute_metrics(x, keras.ops.convert_to_tensor(y), _outputs(model, x), None)
         model.reset_metrics()
         self._model_numbers = numbers.of_model(model)
         self._trainable = list(model.trainable_variables)
@@ -164,6 +164,14 @@ class MemberProgram:
             zip(map(id, self._trainable), self.optimizer.unpack_host(list(state.trainable)), strict=True)
         ) | dict(zip(map(id, self._non_trainable), state.non_trainable, strict=True))
         return [found[id(variable)] for variable in self.model.weights]
+
+
+def _outputs(model: keras.Model, x: np.ndarray) -> Any:
+    """Returns zeros in the shape of a model's outputs: a call on values would compile each operation by itself."""
+    outputs = model(keras.KerasTensor(x.shape, dtype=keras.backend.standardize_dtype(x.dtype)))
+    return keras.tree.map_structure(
+        lambda output: keras.ops.convert_to_tensor(np.zeros(output.shape, output.dtype)), outputs
+    )
 
 
 def _parts(batch: tuple[Any, ...]) -> tuple[Any, Any, Any]:

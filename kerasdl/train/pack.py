@@ -15,6 +15,7 @@ from kerasdl.train.checkpoint import Checkpoint, Checkpoints
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.order import batches, row_order
 from kerasdl.train.programs import Programs, choose
+from kerasdl.train.release import release
 from kerasdl.train.resident import resident
 from kerasdl.train.scoring import confusion
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
@@ -96,19 +97,26 @@ class PackTrainer:
         self._state = State(*keras.tree.map_structure(_stack, *[tuple(state) for state in states]))
 
     def _make_programs(self) -> None:
+        release()
         seeds = {seat.member.longest.seed for seat in self._seats}
         # Members that share their seed share their batches too: the first product is then one for all of them.
         self._shared_order = len(seeds) == 1
         self._begin_epoch(1)
         batch = tuple(part[: self._batch_size] for part in self._data.train)
-        self.choice = choose(self._program, self._backend, self._state, batch, len(self._seats), self._timed)
+        steps = self._steps_to_come()
+        self.choice = choose(self._program, self._backend, self._state, batch, len(self._seats), steps, self._timed)
         self._programs = Programs(
             self._program,
             self._backend,
             len(self._seats),
             shared_order=self._shared_order,
             together=self.choice.together,
+            steps=steps,
         )
+
+    def _steps_to_come(self) -> int:
+        epochs = max(seat.member.longest.epochs for seat in self._seats) - self.trained
+        return epochs * -(-len(self._dataset.train) // self._batch_size)
 
     def prepare(self) -> None:
         """Compiles what the first epoch needs, in a thread of its own perhaps."""
@@ -124,9 +132,8 @@ class PackTrainer:
         """
         trials = [trial for seat in self._seats for trial in seat.member.trials]
         self._recorder.started(trials, f"{how}; {self.choice.why}" if self.choice.why else how, self.trained)
-        epoch = self.trained
         while any(not seat.ended for seat in self._seats):
-            epoch += 1
+            epoch = self.trained + 1
             started = time.perf_counter()
             full, rest = batches(self._orders(epoch), self._batch_size)
             self._begin_epoch(epoch)
@@ -135,6 +142,7 @@ class PackTrainer:
             logs = self._logs(metrics, self._score(self._data.validation))
             seconds = time.perf_counter() - started
             self._end_epoch(epoch, logs, seconds / sum(not seat.ended for seat in self._seats))
+            self.trained = epoch
             self._keep(epoch)
             self._regroup(epoch, seconds)
         if self._checkpoints is not None:

@@ -5,11 +5,13 @@ Each file offers the same functions, and only these files import a backend:
 - `value_and_grad(function)`: `function(tensors) -> (loss, more)` becomes `tensors -> ((loss, more), gradients)`.
 - `map_members(function, axes)`: `function` of one member becomes one of all members, stacked along the first axis of
   each argument whose entry in `axes` is 0; the others are shared (`None`).
-- `epoch_program(step, results)`: one epoch as one program, `(state, data, full, rest) -> (state, metrics)`; `data`
-  holds the parts of batches, all rows of each, `full` the row numbers of each full batch, `rest` those left over, as
-  `kerasdl.train.order.batches` gives them.
-- `compiled(function)`: a function of tensors as one program. This and an epoch have `prepare(*arguments)`, which
-  compiles for arguments of these shapes without training, and may run in a thread of its own.
+- `epoch_program(step, results, brief=)`: one epoch as one program, `(state, data, full, rest) -> (state, metrics)`;
+  `data` holds the parts of batches, all rows of each, `full` the row numbers of each full batch, `rest` those left
+  over, as `kerasdl.train.order.batches` gives them.
+- `compiled(function, brief=)`: a function of tensors as one program. This and an epoch have `prepare(*arguments)`,
+  which compiles for arguments of these shapes without training, and may run in a thread of its own. `brief` says that
+  few steps are to come, so that a program which is made quickly ends before a fast one.
+- `forget()`: lets go of what the backend keeps of programs that nobody holds any more.
 - `set_seed(seed)`: the backend's own random state.
 - `random_state(seed, epoch)`: the arrays from which layers without a seed of their own draw in an epoch of a trial;
   `pure(state)` lets Keras' layers run as pure functions that draw from it, and `begin_epoch(seed, epoch)` sets it for

@@ -18,7 +18,7 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
     return jax.vmap(function, in_axes=tuple(axes))
 
 
-def epoch_program(step: Callable[..., Any], results: Callable[..., Any]) -> Callable[..., Any]:
+def epoch_program(step: Callable[..., Any], results: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
     def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
         def after(state: Any, rows: Any) -> Any:
             return step(state, tuple(part[rows] for part in data))
@@ -31,8 +31,12 @@ def epoch_program(step: Callable[..., Any], results: Callable[..., Any]) -> Call
     return _Program(jax.jit(epoch, donate_argnums=0))
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
     return _Program(jax.jit(function))
+
+
+def forget() -> None:
+    jax.clear_caches()
 
 
 class _Program:

@@ -55,7 +55,7 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
     return of_all
 
 
-def epoch_program(step: Callable[..., Any], results: Callable[..., Any]) -> Callable[..., Any]:
+def epoch_program(step: Callable[..., Any], results: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
     def epoch(state: Any, data: Any, full: Any, rest: Any, steps: Any) -> Any:
         def after(state: Any, rows: Any) -> Any:
             return step(state, tuple(tf.gather(part, rows) for part in data))
@@ -68,18 +68,25 @@ def epoch_program(step: Callable[..., Any], results: Callable[..., Any]) -> Call
         return state, results(state)
 
     # The number of steps is an argument so that the program can be compiled by a run of none.
-    return _Program(epoch, lambda full: (tf.constant(0),), lambda full: (tf.constant(full.shape[0]),))
+    return _Program(epoch, brief, lambda full: (tf.constant(0),), lambda full: (tf.constant(full.shape[0]),))
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return _Program(function)
+def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
+    return _Program(function, brief)
+
+
+def forget() -> None:
+    """TensorFlow keeps what XLA compiled for as long as the process lives; it offers no way to let go of it."""
 
 
 class _Program:
-    """A compiled function; `idle` and `busy` give further arguments for a run that only compiles and for a real one."""
+    """A graph, compiled by XLA if it is to run for long.
 
-    def __init__(self, function: Callable[..., Any], idle: Any = None, busy: Any = None) -> None:
-        self._function = tf.function(function, jit_compile=True, autograph=False)
+    `idle` and `busy` give further arguments for a run that only compiles and for a real one.
+    """
+
+    def __init__(self, function: Callable[..., Any], brief: bool, idle: Any = None, busy: Any = None) -> None:
+        self._function = tf.function(function, jit_compile=None if brief else True, autograph=False)
         self._idle, self._busy = idle, busy
 
     def prepare(self, *arguments: Any) -> None:

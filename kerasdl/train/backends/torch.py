@@ -35,7 +35,7 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
     return torch.func.vmap(function, in_dims=tuple(axes))
 
 
-def epoch_program(step: Callable[..., Any], results: Callable[..., Any]) -> Callable[..., Any]:
+def epoch_program(step: Callable[..., Any], results: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
     step, results = compiled(step), compiled(results)
     epochs = itertools.count()
 
@@ -93,7 +93,12 @@ def _choose_threads(work: Callable[[], None]) -> None:
     torch.set_num_threads(min(seconds, key=lambda threads: seconds[threads]))
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def forget() -> None:
+    # Each recording leaves a class there.
+    torch._C._jit_clear_class_registry()
+
+
+def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
     """Records the operations of a function once for each shape of its arguments, and plays them back.
 
     Keras, vmap and autograd together spend milliseconds of Python on each step; the recording holds only the operations
