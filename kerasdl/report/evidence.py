@@ -51,6 +51,16 @@ class Evidence:
         return self.run.curves()
 
     @cached_property
+    def gradients(self) -> "pd.DataFrame":
+        """What was seen of gradients."""
+        return self.run.gradients()
+
+    @cached_property
+    def measures(self) -> "pd.DataFrame":
+        """What was measured between epochs."""
+        return self.run.measures()
+
+    @cached_property
     def winner(self) -> int | None:
         """The index of the first in the ranking, if it has a completed trial."""
         if self.table.empty or not self.table.iloc[0]["completed"]:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from kerasdl.report.answer import answer
+from kerasdl.report.arms import arms_tables, arms_words
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture
 from kerasdl.report.findings import find_all
+from kerasdl.report.gradients import gradient_table, gradient_words
 from kerasdl.report.tables import (
     class_table,
     confused_table,
@@ -31,10 +33,13 @@ _HARMLESS = {
 
 def draw_all(evidence: Evidence) -> list[Picture]:
     """Draws every picture that the run has something for, in the order of the page."""
+    from kerasdl.report.figures.arms import draw_arms
     from kerasdl.report.figures.classes import draw_class_accuracies, draw_confusion
     from kerasdl.report.figures.curves import draw_curves
+    from kerasdl.report.figures.gradients import draw_gradients
     from kerasdl.report.figures.heatmap import draw_heatmap
     from kerasdl.report.figures.ranking import draw_ranking
+    from kerasdl.report.figures.regions import draw_regions
     from kerasdl.report.figures.settings import draw_setting
 
     def drawn() -> Iterator[Picture | None]:
@@ -42,7 +47,10 @@ def draw_all(evidence: Evidence) -> list[Picture]:
         for position, setting in enumerate(evidence.scores.varying[:MOST_SETTINGS]):
             yield draw_setting(evidence, setting, position)
         yield draw_heatmap(evidence)
+        yield draw_regions(evidence)
         yield draw_curves(evidence)
+        yield draw_arms(evidence)
+        yield draw_gradients(evidence)
         yield draw_confusion(evidence)
         yield draw_class_accuracies(evidence)
 
@@ -95,6 +103,10 @@ def _context(evidence: Evidence, pictures: Sequence[Picture]) -> dict[str, Any]:
         "repeats": len(evidence.scores.seeds),
         "pictures": {picture.name: {"picture": picture, "source": _data_uri(picture)} for picture in pictures},
         "setting_pictures": [picture.name for picture in pictures if picture.name.startswith("setting-")],
+        "arms": arms_tables(evidence),
+        "arms_words": arms_words(evidence),
+        "gradients": gradient_table(evidence),
+        "gradient_words": gradient_words(evidence),
         "confused": confused_table(evidence),
         "classes": class_table(evidence),
         "reference": reference_table(evidence),

@@ -13,8 +13,9 @@ import numpy as np
 
 from kerasdl.runs.database import FILE_NAME, array_from_bytes, connect, readable_errors
 from kerasdl.runs.ranking import rank
+from kerasdl.runs.regions import PREFIX, Regions, read_regions
 from kerasdl.runs.sharing import Place
-from kerasdl.runs.writer import STUDY_NAME
+from kerasdl.runs.writer import GRADIENT_STATISTICS, STUDY_NAME
 
 if TYPE_CHECKING:
     import keras
@@ -163,6 +164,11 @@ class Run:
         with readable_errors(self.path / FILE_NAME):
             return self._connection.execute(query, parameters).fetchall()
 
+    def regions(self) -> Regions | None:
+        """Returns what models of two features predict over the plane; `None` where nothing was kept."""
+        rows = self._rows("SELECT name, content FROM array WHERE name LIKE ?", f"{PREFIX}%")
+        return read_regions({row["name"]: array_from_bytes(row["content"]) for row in rows})
+
     def configurations(self) -> dict[int, dict[str, Any]]:
         """Returns the settings of each configuration, by its number."""
         rows = self._rows("SELECT configuration, settings FROM configuration ORDER BY configuration")
@@ -228,6 +234,40 @@ class Run:
                    FROM place LEFT JOIN epoch USING (trial) GROUP BY trial"""
         names = ("program", "member", "asked", "done")
         return {row["trial"]: Place(*(row[name] for name in names)) for row in self._rows(query)}
+
+    def gradients(self) -> "pd.DataFrame":
+        """Returns what was seen of gradients, where the study has a `[watch]` table.
+
+        Returns:
+            One row per trial, epoch, weight and quantity: columns `trial`, `configuration`, `seed`, `epoch`,
+            `position`, `layer`, `variable`, `quantity`, `mean`, `median`, `p05`, `p95`, `maximum` (over the epoch's
+            steps, NaN without a finite value), `steps` and `not_finite`.
+        """
+        import pandas as pd
+
+        names = ("epoch", "position", "layer", "variable", "quantity", *GRADIENT_STATISTICS, "steps", "not_finite")
+        columns = ["trial", "configuration", "seed", *names]
+        query = f"""SELECT trial, configuration, seed, {", ".join(names)}
+                    FROM gradient JOIN trial USING (trial) ORDER BY trial, epoch, position"""
+        found = pd.DataFrame([tuple(row) for row in self._rows(query)], columns=columns)
+        return found.astype(dict.fromkeys(GRADIENT_STATISTICS, float))
+
+    def measures(self) -> "pd.DataFrame":
+        """Returns what was measured between epochs, where the study's `[watch]` table asks for it.
+
+        Returns:
+            One row per trial and epoch (0 is before training): columns `trial`, `configuration`, `seed`, `epoch`, and
+            one for each measure, NaN where it was not finite or a model has no such layer.
+        """
+        import pandas as pd
+
+        keys = ["trial", "configuration", "seed", "epoch"]
+        query = "SELECT trial, configuration, seed, epoch, name, value FROM measure JOIN trial USING (trial)"
+        rows = pd.DataFrame([tuple(row) for row in self._rows(query)], columns=[*keys, "name", "value"])
+        if rows.empty:
+            return rows[keys]
+        rows["value"] = rows["value"].astype(float)
+        return rows.set_index([*keys, "name"])["value"].unstack("name").reset_index().rename_axis(columns=None)
 
     def curves(self) -> "pd.DataFrame":
         """Returns one row per trial and epoch.

@@ -43,6 +43,31 @@ CREATE TABLE epoch (
     PRIMARY KEY (trial, epoch)
 ) WITHOUT ROWID;
 
+CREATE TABLE gradient (
+    trial INTEGER NOT NULL REFERENCES trial ON DELETE CASCADE,
+    epoch INTEGER NOT NULL,
+    position INTEGER NOT NULL,  -- of the weight among those that were watched, from inputs to outputs
+    layer TEXT NOT NULL,
+    variable TEXT NOT NULL,
+    quantity TEXT NOT NULL,     -- gradient_norm, weight_norm, update_ratio or zero_share
+    mean REAL,                  -- statistics over the epoch's watched steps; null without a finite value
+    median REAL,
+    p05 REAL,
+    p95 REAL,
+    maximum REAL,
+    steps INTEGER NOT NULL,     -- how many values were finite, and how many were not
+    not_finite INTEGER NOT NULL,
+    PRIMARY KEY (trial, epoch, position, quantity)
+) WITHOUT ROWID;
+
+CREATE TABLE measure (
+    trial INTEGER NOT NULL REFERENCES trial ON DELETE CASCADE,
+    epoch INTEGER NOT NULL,  -- 0 is before training
+    name TEXT NOT NULL,
+    value REAL,              -- the mean over some batches of training rows; null is not finite
+    PRIMARY KEY (trial, epoch, name)
+) WITHOUT ROWID;
+
 CREATE TABLE confusion (
     trial INTEGER NOT NULL REFERENCES trial ON DELETE CASCADE,
     truth INTEGER NOT NULL,

@@ -1,5 +1,6 @@
 """The one narrow way to write a run: only the process that owns it does."""
 
+import math
 import os
 import shutil
 import sqlite3
@@ -21,6 +22,7 @@ from kerasdl.runs.database import array_to_bytes, connect, readable_errors, to_j
 LOCK_NAME = "run.lock"
 STUDY_NAME = "study.toml"
 WEIGHTS_NAME = "weights"
+GRADIENT_STATISTICS = ("mean", "median", "p05", "p95", "maximum")
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,10 @@ class RunWriter:
         """
         rows = list(trials)
         with self._transaction():
-            self._connection.executemany(
-                "DELETE FROM epoch WHERE trial = ? AND epoch > ?", [(row[0], after_epoch) for row in rows]
-            )
+            for table in ("epoch", "gradient", "measure"):
+                self._connection.executemany(
+                    f"DELETE FROM {table} WHERE trial = ? AND epoch > ?", [(row[0], after_epoch) for row in rows]
+                )
             self._connection.executemany(
                 "INSERT INTO trial (trial, configuration, seed, status, how) VALUES (?, ?, ?, 'running', ?) "
                 "ON CONFLICT (trial) DO UPDATE SET status = 'running', how = excluded.how",
@@ -181,6 +184,37 @@ class RunWriter:
         rows = [(trial, epoch, to_json(dict(values)), seconds) for trial, values in metrics.items()]
         with self._transaction():
             self._connection.executemany("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", rows)
+
+    def record_gradients(self, epoch: int, gradients: Iterable[Mapping[str, Any]]) -> None:
+        """Writes what was seen of the gradients of one epoch.
+
+        Args:
+            epoch: 1 is the first.
+            gradients: Rows with `trial`, `position`, `layer`, `variable`, `quantity`, the statistics `mean`, `median`,
+                `p05`, `p95`, `maximum` (NaN of no value), `steps` and `not_finite`.
+        """
+        names = ("trial", "position", "layer", "variable", "quantity", *GRADIENT_STATISTICS, "steps", "not_finite")
+        columns = ", ".join(("epoch", *names))
+        places = ", ".join("?" * (1 + len(names)))
+        # SQLite keeps NaN as null.
+        rows = [(epoch, *(row[name] for name in names)) for row in gradients]
+        with self._transaction():
+            self._connection.executemany(f"INSERT OR REPLACE INTO gradient ({columns}) VALUES ({places})", rows)
+
+    def record_measures(self, epoch: int, measures: Mapping[int, Mapping[str, float]]) -> None:
+        """Writes what was measured after an epoch.
+
+        Args:
+            epoch: 0 is before training.
+            measures: For each trial, the value of each measure.
+        """
+        rows = [
+            (trial, epoch, name, value if math.isfinite(value) else None)
+            for trial, own in measures.items()
+            for name, value in own.items()
+        ]
+        with self._transaction():
+            self._connection.executemany("INSERT OR REPLACE INTO measure VALUES (?, ?, ?, ?)", rows)
 
     def finish_trial(self, trial: int, result: TrialResult) -> None:
         """Writes a trial's end: first its weights, then, in one transaction, its row."""

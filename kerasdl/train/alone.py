@@ -8,12 +8,14 @@ import numpy as np
 
 from kerasdl.data import Dataset, Split
 from kerasdl.train.backends import current_backend
+from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoint, Checkpoints
 from kerasdl.train.member import values
 from kerasdl.train.order import batches, row_order
-from kerasdl.train.pack import Member, build
+from kerasdl.train.pack import Member
 from kerasdl.train.scoring import test_scores
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
+from kerasdl.train.watching import Names, Watch
 
 
 class OrderedBatches(keras.utils.PyDataset):
@@ -108,7 +110,12 @@ def _changing(model: keras.Model) -> list[keras.Variable]:
 
 
 def train_alone(
-    member: Member, dataset: Dataset, recorder: Recorder, how: str, checkpoints: Checkpoints | None = None
+    member: Member,
+    dataset: Dataset,
+    recorder: Recorder,
+    how: str,
+    checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Trains the trials of one member by `fit`, with the batches a pack would take.
 
@@ -118,6 +125,7 @@ def train_alone(
         recorder: Who is told of each epoch and each end.
         how: A sentence on why they run alone.
         checkpoints: Who keeps what a killed trial needs to go on.
+        watch: What is to be seen of each step.
     """
     longest = member.longest
     model = build(longest)
@@ -132,6 +140,12 @@ def train_alone(
     if found is not None:
         follow.restore(found, model)
     trained = found.epoch if found else 0
+
+    def tell(epoch: int, names: Names, rows: np.ndarray) -> None:
+        assert watch is not None
+        watch.tell(epoch, names, {trial.number: rows for trial in member.trials if trial.epochs >= epoch})
+
+    watching = [] if watch is None else watch.callbacks(tell)
     recorder.started(member.trials, how, trained)
     model.fit(
         ordered,
@@ -140,7 +154,7 @@ def train_alone(
         validation_data=validation.arrays if len(validation) else None,
         shuffle=False,
         verbose=0,
-        callbacks=[follow],
+        callbacks=[*watching, follow],
     )
     if checkpoints is not None:
         checkpoints.discard(longest.number)

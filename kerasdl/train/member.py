@@ -9,6 +9,7 @@ import numpy as np
 
 from kerasdl.train import numbers
 from kerasdl.train.optimizer import OptimizerProgram, current
+from kerasdl.train.watching import Observer
 
 Tensors = list[Any]
 
@@ -32,11 +33,20 @@ class MemberProgram:
         x: A few rows of features, to build the metrics from.
         y: Their labels.
         backend: The file of `kerasdl.train.backends` for the running backend.
+        observer: Who looks at each step.
     """
 
-    def __init__(self, model: keras.Model, x: np.ndarray, y: np.ndarray, backend: ModuleType) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        x: np.ndarray,
+        y: np.ndarray,
+        backend: ModuleType,
+        observer: Observer | None = None,
+    ) -> None:
         self.model = model
         self.optimizer = OptimizerProgram(model)
+        self.observer = observer
         self._backend = backend
         self._loss_mean = keras.metrics.Mean(name="loss")
         model.compute_metrics(x, keras.ops.convert_to_tensor(y), _outputs(model, x), None)
@@ -75,7 +85,7 @@ class MemberProgram:
         """Returns the metrics' variables before the first batch, NumPy arrays."""
         return values(self._metrics)
 
-    def train_step(self, state: State, batch: tuple[Any, ...]) -> State:
+    def train_step(self, state: State, batch: tuple[Any, ...]) -> tuple[State, Tensors]:
         """Learns from one batch.
 
         Args:
@@ -83,26 +93,65 @@ class MemberProgram:
             batch: Features, `(rows, *features)`; labels, `(rows,)`; and, if rows have weights, these, `(rows,)`.
 
         Returns:
-            The state after it.
+            The state after it, and what the observer saw, one tensor or none.
         """
 
-        def loss_of(trainable: Tensors) -> tuple[Any, tuple[Any, Any, Tensors, Tensors]]:
-            mapping = [
-                *zip(self._trainable, trainable, strict=True),
-                *zip(self._non_trainable, state.non_trainable, strict=True),
-            ]
-            pure = self._backend.pure(state.random)
-            with pure as drawn, keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-                predictions, loss = self._forward(state, batch, training=True)
-            non_trainable = current(scope, self._non_trainable, state.non_trainable)
-            return self.optimizer.scaled(loss, state.optimizer), (loss, predictions, non_trainable, drawn.state)
+        def loss_of(parameters: Tensors) -> tuple[Any, tuple[Any, Any, Tensors, Tensors]]:
+            loss, more = self._loss(state, parameters, batch)
+            return self.optimizer.scaled(loss, state.optimizer), (loss, *more)
 
         parameters = self.optimizer.unpack(state.trainable)
         (_, (loss, predictions, non_trainable, random)), gradients = self._backend.value_and_grad(loss_of)(parameters)
         own = state.numbers[len(self._model_numbers) :]
         trainable, optimizer = self.optimizer.apply(state.optimizer, gradients, state.trainable, own)
         metrics = self._update_metrics(state.metrics, loss, batch, predictions)
-        return State(trainable, non_trainable, optimizer, metrics, state.numbers, random)
+        after = State(trainable, non_trainable, optimizer, metrics, state.numbers, random)
+        return after, self._observed(gradients, state, after)
+
+    def _loss(self, state: State, parameters: Tensors, batch: tuple[Any, ...]) -> tuple[Any, tuple[Any, Any, Any]]:
+        """Returns the loss in training mode; the predictions and what the forward pass changed."""
+        mapping = [
+            *zip(self._trainable, parameters, strict=True),
+            *zip(self._non_trainable, state.non_trainable, strict=True),
+        ]
+        pure = self._backend.pure(state.random)
+        with pure as drawn, keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+            predictions, loss = self._forward(state, batch, training=True)
+        return loss, (predictions, current(scope, self._non_trainable, state.non_trainable), drawn.state)
+
+    def loss_and_gradients(self, state: State, parameters: Tensors, batch: tuple[Any, ...]) -> tuple[Any, Tensors]:
+        """Computes the loss of a batch in training mode and its gradients, and changes nothing.
+
+        Args:
+            state: One member's tensors, the trainable ones apart.
+            parameters: The trainable weights, one tensor each.
+            batch: As `train_step` takes it.
+
+        Returns:
+            The loss, a scalar, and the gradient by each weight.
+        """
+        found = self._backend.value_and_grad(lambda own: self._loss(state, own, batch))(parameters)
+        (loss, _), gradients = found
+        return loss, gradients
+
+    def loss(self, state: State, parameters: Tensors, batch: tuple[Any, ...]) -> Any:
+        """Computes the loss of a batch in training mode, a scalar, and changes nothing."""
+        return self._loss(state, parameters, batch)[0]
+
+    def inference_loss(self, state: State, batch: tuple[Any, ...]) -> Any:
+        """Computes the loss of a batch in inference mode, a scalar."""
+        return self._evaluated(state, batch)[1]
+
+    def _observed(self, gradients: Tensors, before: State, after: State) -> Tensors:
+        if self.observer is None:
+            return []
+        flat = self.optimizer.flattened
+        gradient = keras.ops.concatenate([keras.ops.reshape(one, (-1,)) for one in gradients])
+        scale = self.optimizer.scale(before.optimizer)
+        if scale is not None:
+            gradient = gradient / scale
+        moved = self.optimizer.moved(before.optimizer, after.optimizer)
+        return [self.observer(gradient, flat(before.trainable), flat(after.trainable), moved)]
 
     def evaluate(self, state: State, batch: tuple[Any, ...]) -> tuple[State, Any]:
         """Scores one batch, as `train_step` takes it, in inference mode.
@@ -110,14 +159,17 @@ class MemberProgram:
         Returns:
             The state with its metrics updated, and the predictions, `(batch, *outputs)`.
         """
+        predictions, loss = self._evaluated(state, batch)
+        return state._replace(metrics=self._update_metrics(state.metrics, loss, batch, predictions)), predictions
+
+    def _evaluated(self, state: State, batch: tuple[Any, ...]) -> tuple[Any, Any]:
         mapping = [
             *zip(self._trainable, self.optimizer.unpack(state.trainable), strict=True),
             *zip(self._non_trainable, state.non_trainable, strict=True),
         ]
         pure = self._backend.pure(state.random)
         with pure, keras.StatelessScope(state_mapping=mapping, collect_losses=True):
-            predictions, loss = self._forward(state, batch, training=False)
-        return state._replace(metrics=self._update_metrics(state.metrics, loss, batch, predictions)), predictions
+            return self._forward(state, batch, training=False)
 
     def _forward(self, state: State, batch: tuple[Any, ...], *, training: bool) -> tuple[Any, Any]:
         x, y, weights = _parts(batch)
@@ -141,6 +193,10 @@ class MemberProgram:
         """Computes the metrics from their variables: scalars by name, `"loss"` among them."""
         with keras.StatelessScope(state_mapping=list(zip(self._metrics, metrics, strict=True))):
             return {**self.model.get_metrics_result(), "loss": self._loss_mean.result()}
+
+    def learning_rate(self, state: State) -> Any:
+        """Returns the learning rate of the coming step, a scalar."""
+        return self.optimizer.learning_rate(state.optimizer)
 
     def with_weights(self, weights: Sequence[list[np.ndarray]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Returns the trainable and the non-trainable part of a state, stacked, of members with given weights.

@@ -94,6 +94,29 @@ class OptimizerProgram:
             return loss * state[-1]
         return self._optimizer.scale_loss(loss)
 
+    def scale(self, state: Tensors) -> Any:
+        """Returns what `scaled` multiplies by; `None` where it does not."""
+        return state[-1] if self._loss_scale is not None else self._optimizer.loss_scale_factor
+
+    def moved(self, before: Tensors, after: Tensors) -> Any:
+        """Tells whether a step changed weights, a boolean scalar; `None` where every step does."""
+        if self._loss_scale is None:
+            return None
+        place = next(i for i, one in enumerate(self._own) if one is self._optimizer.iterations)
+        return keras.ops.not_equal(before[place], after[place])
+
+    def flattened(self, tensors: Tensors) -> Any:
+        """Returns what travels for the trainable variables as one flat tensor."""
+        if self.flat:
+            return tensors[0]
+        return keras.ops.concatenate([keras.ops.cast(keras.ops.reshape(one, (-1,)), "float32") for one in tensors])
+
+    def learning_rate(self, state: Tensors) -> Any:
+        """Returns the learning rate of the coming step, a scalar."""
+        mapping = list(zip(self._own, state[: len(self._own)], strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return keras.ops.convert_to_tensor(self._optimizer._get_current_learning_rate())
+
     def pack(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """Turns the values of the trainable variables into what travels through the program."""
         if not self.flat:

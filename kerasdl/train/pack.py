@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from kerasdl.data import Dataset
-from kerasdl.train.backends import current_backend, set_seed
+from kerasdl.train.backends import current_backend
+from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoint, Checkpoints
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.order import batches, row_order
@@ -19,6 +20,7 @@ from kerasdl.train.release import release
 from kerasdl.train.resident import resident
 from kerasdl.train.scoring import confusion
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
+from kerasdl.train.watching import Watch
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Member:
         return self.trials[-1]
 
 
+# On how many batches of training rows members are measured between epochs.
+PROBED_BATCHES = 4
+
+
 @dataclass
 class _Seat:
     """One member while it trains: where it stands in the stack, and how it goes."""
@@ -47,6 +53,12 @@ class _Seat:
     logs: Logs = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
     ended: bool = False
+    last: int | None = None
+    """The epoch after which it ended."""
+
+    def lasted(self, trial: Trial, epoch: int) -> bool:
+        """Tells whether one of its trials went through an epoch."""
+        return epoch <= trial.epochs and (self.last is None or epoch <= self.last)
 
 
 class PackTrainer:
@@ -60,6 +72,7 @@ class PackTrainer:
         timed: A name for what is built where it must be timed whether running all members at once is faster than one
             after another; `None` where it is without question.
         checkpoints: Who keeps what a killed pack needs to go on.
+        watch: What is to be seen of each step.
     """
 
     def __init__(
@@ -69,7 +82,9 @@ class PackTrainer:
         recorder: Recorder,
         timed: str | None = None,
         checkpoints: Checkpoints | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch
         self._dataset = dataset
         self._recorder = recorder
         self._checkpoints = checkpoints
@@ -91,7 +106,9 @@ class PackTrainer:
             model = build(seat.member.longest)
             if number == 0:
                 split = self._dataset.train
-                self._program = MemberProgram(model, split.x[:2], split.y[:2], self._backend)
+                observer = None if self._watch is None else self._watch.observer(model)
+                self._probe = None if self._watch is None else self._watch.probe(model)
+                self._program = MemberProgram(model, split.x[:2], split.y[:2], self._backend, observer)
                 self.parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
             states.append(self._program.initial_state(model))
         self._state = State(*keras.tree.map_structure(_stack, *[tuple(state) for state in states]))
@@ -112,6 +129,7 @@ class PackTrainer:
             shared_order=self._shared_order,
             together=self.choice.together,
             steps=steps,
+            probe=self._probe,
         )
 
     def _steps_to_come(self) -> int:
@@ -132,21 +150,57 @@ class PackTrainer:
         """
         trials = [trial for seat in self._seats for trial in seat.member.trials]
         self._recorder.started(trials, f"{how}; {self.choice.why}" if self.choice.why else how, self.trained)
+        if not self.trained:
+            self._measure(0)
         while any(not seat.ended for seat in self._seats):
             epoch = self.trained + 1
             started = time.perf_counter()
             full, rest = batches(self._orders(epoch), self._batch_size)
             self._begin_epoch(epoch)
-            state, metrics = self._programs.epoch(tuple(self._state), self._data.train, _device(full), _device(rest))
+            state, metrics, seen = self._programs.epoch(
+                tuple(self._state), self._data.train, _device(full), _device(rest)
+            )
             self._state = State(*state)
+            self._tell_seen(epoch, seen)
             logs = self._logs(metrics, self._score(self._data.validation))
             seconds = time.perf_counter() - started
             self._end_epoch(epoch, logs, seconds / sum(not seat.ended for seat in self._seats))
             self.trained = epoch
+            self._measure(epoch)
             self._keep(epoch)
             self._regroup(epoch, seconds)
         if self._checkpoints is not None:
             self._checkpoints.discard(self._key)
+
+    def _tell_seen(self, epoch: int, seen: list[Any]) -> None:
+        if self._watch is None or self._program.observer is None:
+            return
+        (rows,) = (keras.ops.convert_to_numpy(one) for one in seen)
+        if self._programs.together:
+            rows = np.swapaxes(rows, 0, 1)
+        own = {
+            trial.number: rows[seat.position][:: self._watch.every]
+            for seat in self._seats
+            for trial in seat.member.trials
+            if seat.lasted(trial, epoch)
+        }
+        self._watch.tell(epoch, self._program.observer.names, own)
+
+    def _measure(self, epoch: int) -> None:
+        if self._watch is None or self._probe is None:
+            return
+        size = min(self._batch_size, len(self._dataset.train))
+        count = max(1, min(PROBED_BATCHES, len(self._dataset.train) // size))
+        batches = [tuple(part[i * size : (i + 1) * size] for part in self._data.train) for i in range(count)]
+        measured = [self._programs.measure(tuple(self._state), batch) for batch in batches]
+        rows = np.stack([keras.ops.convert_to_numpy(one) for one in measured], axis=1)
+        own = {
+            trial.number: rows[seat.position]
+            for seat in self._seats
+            for trial in seat.member.trials
+            if seat.lasted(trial, epoch)
+        }
+        self._watch.tell_measures(epoch, self._probe.names, own)
 
     def _regroup(self, epoch: int, seconds: float) -> None:
         """Lets the members that ended go, where a smaller program repays its making."""
@@ -215,6 +269,7 @@ class PackTrainer:
             stop = seat.progress.update(epoch, own, functools.partial(self._weights, seat))
             ended = [trial for trial in running if stop or trial.epochs == epoch]
             seat.ended = stop or len(ended) == len(running)
+            seat.last = epoch if seat.ended else None
             if ended:
                 ending.append((seat, ended))
         self._recorder.epoch(epoch, rows, share)
@@ -308,19 +363,6 @@ class PackTrainer:
             seat.progress.restore(facts["progress"], best or None)
             seat.seconds = {int(trial): seconds for trial, seconds in facts["seconds"].items()}
         self.trained = found.epoch
-
-
-def build(trial: Trial) -> keras.Model:
-    """Builds a trial's model with every random state set by the trial's seed.
-
-    Raises:
-        TypeError: What was built is no compiled Keras model.
-    """
-    set_seed(trial.seed)
-    model = trial.build()
-    if not isinstance(model, keras.Model) or not model.compiled:
-        raise TypeError(f"the builder gave {type(model).__name__}, not a compiled keras.Model")
-    return model
 
 
 def _stack(*values: np.ndarray) -> Any:

@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import keras
 
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.trial import first_line
+from kerasdl.train.watching import Probe
 
 METRICS = State._fields.index("metrics")
 TIMED_STEPS = 3
@@ -36,9 +37,9 @@ class Choice:
 class Programs:
     """The compiled functions of one pack.
 
-    `epoch(state, data, full, rest)` gives the state after an epoch and its metrics, `evaluate(state, batch)` the state
-    with its metrics updated and the predictions, `results(metrics)` the metrics by name. States, metrics and
-    predictions have the members as their first axis.
+    `epoch(state, data, full, rest)` gives the state after an epoch, its metrics, and what was seen of its steps,
+    `evaluate(state, batch)` the state with its metrics updated and the predictions, `results(metrics)` the metrics by
+    name. States, metrics and predictions have the members as their first axis.
 
     Args:
         program: One member.
@@ -47,6 +48,7 @@ class Programs:
         shared_order: Whether all see the same batches.
         together: Whether one program runs them all at once.
         steps: How many steps are to come.
+        probe: Who measures members between epochs, by `measure(state, batch)`.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Programs:
         shared_order: bool,
         together: bool,
         steps: int,
+        probe: Probe | None = None,
     ) -> None:
         self.together = together and members > 1
         step, evaluate = _of_tuples(program.train_step), _of_tuples(program.evaluate)
@@ -67,7 +70,11 @@ class Programs:
             evaluate = backend.map_members(evaluate, (0, None))
             results = backend.map_members(results, (0,))
         brief = steps * (1 if self.together else members) < BRIEF_STEPS
-        epoch = backend.epoch_program(step, lambda state: results(state[METRICS]), brief=brief)
+        observer = program.observer
+        seen: tuple[int, ...] | None = None if observer is None else (len(observer.names), observer.numbers)
+        if seen is not None and self.together:
+            seen = (members, *seen)
+        epoch = backend.epoch_program(step, lambda state: results(state[METRICS]), seen, brief=brief)
         compiled = backend.compiled(evaluate, brief=brief), backend.compiled(results, brief=brief)
         self._compiled = (epoch, compiled[0])
         if self.together:
@@ -79,6 +86,18 @@ class Programs:
             self.epoch = _in_turn(epoch, own_rows, members)
             self.evaluate = _in_turn(compiled[0], (0, None), members)
             self.results = _in_turn(compiled[1], (0,), members)
+        if probe is not None:
+            self.measure = self._measuring(program, probe, backend, members, brief=brief)
+
+    def _measuring(
+        self, program: MemberProgram, probe: Probe, backend: ModuleType, members: int, *, brief: bool
+    ) -> Callable[..., Any]:
+        def measure(state: Any, batch: Any) -> Any:
+            return probe(program, State(*state), batch)
+
+        if self.together:
+            return cast(Callable[..., Any], backend.compiled(backend.map_members(measure, (0, None)), brief=brief))
+        return _in_turn(backend.compiled(measure, brief=brief), (0, None), members)
 
     def prepare(self, state: Any, data: Any, full: Any, rest: Any, chunks: list[Any]) -> None:
         """Compiles what an epoch needs without running it, so that another thread can meanwhile run another pack."""
@@ -137,10 +156,10 @@ def choose(
 def _seconds(step: Callable[..., Any], state: State, batch: tuple[Any, ...]) -> tuple[float, float]:
     """Returns how long the first step takes, which makes the program, and how long one takes after it."""
     begun = time.perf_counter()
-    _finish(step(tuple(state), batch))
+    _finish(step(tuple(state), batch)[0])
     made = time.perf_counter()
     for _ in range(TIMED_STEPS):
-        _finish(step(tuple(state), batch))
+        _finish(step(tuple(state), batch)[0])
     return made - begun, (time.perf_counter() - made) / TIMED_STEPS
 
 
@@ -150,13 +169,11 @@ def _finish(state: Any) -> None:
 
 
 def _of_tuples(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Lets a function of a `State` take and give plain tuples, which every backend maps over."""
+    """Lets a function of a `State`, which gives one and more, take and give plain tuples; every backend maps those."""
 
     def with_tuples(state: Any, *arguments: Any) -> Any:
-        result = function(State(*state), *arguments)
-        if isinstance(result, State):
-            return tuple(result)
-        return (tuple(result[0]), *result[1:])
+        after, more = function(State(*state), *arguments)
+        return tuple(after), more
 
     return with_tuples
 

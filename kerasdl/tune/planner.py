@@ -12,8 +12,10 @@ import numpy as np
 from kerasdl.data import Dataset
 from kerasdl.train import Trial, numbers
 from kerasdl.train.backends import current_backend
-from kerasdl.train.pack import Member, build
+from kerasdl.train.building import build
+from kerasdl.train.pack import Member
 from kerasdl.train.resident import SCORING_BYTES
+from kerasdl.train.watching import Watch
 
 _CONVOLUTION = "conv"
 
@@ -55,8 +57,10 @@ class Blueprint:
     """What a configuration builds, to be compared.
 
     Attributes:
-        architecture: Layers, optimizer, loss and metrics as one text, without the numbers that can be stacked.
+        architecture: Layers, optimizer, loss and metrics as one text, without the numbers that can be stacked and
+            without what the weights start from.
         numbers: Those numbers.
+        start: What the weights start from, but for the seed.
         obstacle: Why it cannot run as part of a program of kerasdl's, if so.
         timed: Whether only timing can tell if members are faster together.
         member_bytes: An estimate of the memory that one member needs.
@@ -64,6 +68,7 @@ class Blueprint:
 
     architecture: str
     numbers: tuple[tuple[str, float], ...]
+    start: str
     obstacle: str | None
     timed: bool
     member_bytes: int
@@ -73,9 +78,9 @@ def plan(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint], memory: i
     """Forms packs.
 
     Trials share a pack when they build the same architecture with the same optimizer, loss, metrics and batch size and
-    differ in their seed and in numbers that can be stacked alone: learning rate, weight decay, L1, L2, the optimizer's
-    betas, rho and epsilon (horizontal fusion, as in HFTA, Wang et al., MLSys 2021). Trials that differ in the number of
-    epochs alone share their epochs.
+    differ in their seed, in how weights are initialized and in numbers that can be stacked alone: learning rate, weight
+    decay, L1, L2, the optimizer's betas, rho and epsilon (horizontal fusion, as in HFTA, Wang et al., MLSys 2021).
+    Trials that differ in the number of epochs alone share their epochs.
 
     Args:
         trials: What is to be trained.
@@ -111,7 +116,7 @@ def _members(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint]) -> li
     alike: dict[Any, list[Trial]] = {}
     for trial in trials:
         built = blueprints[trial.configuration]
-        key = (built.architecture, built.numbers, trial.seed, trial.batch_size, trial.early_stopping)
+        key = (built.architecture, built.numbers, built.start, trial.seed, trial.batch_size, trial.early_stopping)
         alike.setdefault(key, []).append(trial)
     return [Member(tuple(sorted(group, key=lambda trial: trial.epochs))) for group in alike.values()]
 
@@ -129,27 +134,39 @@ def _pack(members: tuple[Member, ...], built: Blueprint) -> Pack:
     )
 
 
-def blueprint(trial: Trial, dataset: Dataset) -> Blueprint:
+def blueprint(trial: Trial, dataset: Dataset, watch: Watch | None = None) -> Blueprint:
     """Builds a trial's model and tells what it is made of.
 
     Args:
         trial: The trial; its builder may raise whatever it likes.
         dataset: What it learns from.
+        watch: What is to be seen of each step.
+
+    Raises:
+        UserError: The model has nothing of what is to be watched.
     """
     model = build(trial)
     obstacle = _obstacle(model)
     architecture = f"configuration {trial.configuration}"
     found: dict[str, float] = {}
+    start = ""
     if obstacle is None:
         try:
-            described, found = _describe(model)
+            described, start, found = _describe(model)
             architecture = f"{architecture} {described}" if _says_too_little(model) else described
         except (NotImplementedError, TypeError, ValueError):
             # A model that cannot say what it is made of is like its own repeats alone.
             found = {"epochs": float(trial.epochs)}
-    return Blueprint(
-        architecture, tuple(sorted(found.items())), obstacle, _convolves(model), _member_bytes(model, trial, dataset)
-    )
+    member_bytes = _member_bytes(model, trial, dataset) + (_watched_bytes(model, trial, dataset, watch) if watch else 0)
+    return Blueprint(architecture, tuple(sorted(found.items())), start, obstacle, _convolves(model), member_bytes)
+
+
+def _watched_bytes(model: keras.Model, trial: Trial, dataset: Dataset, watch: Watch) -> int:
+    """Returns what an epoch's numbers take, which wait on the device for its end."""
+    observer = watch.observer(model)
+    if observer is None:
+        return 0
+    return 4 * len(observer.names) * observer.numbers * -(-len(dataset.train) // trial.batch_size)
 
 
 def _obstacle(model: keras.Model) -> str | None:
@@ -166,7 +183,7 @@ def _convolves(model: keras.Model) -> bool:
     return any(_CONVOLUTION in type(layer).__name__.lower() for layer in model._flatten_layers())
 
 
-def _describe(model: keras.Model) -> tuple[str, dict[str, float]]:
+def _describe(model: keras.Model) -> tuple[str, str, dict[str, float]]:
     stackable = [*numbers.of_model(model), *numbers.of_optimizer(model.optimizer)]
     found = {number.name: float(number.value) for number in stackable}
     with numbers.replaced(stackable, [1.0] * len(stackable)):
@@ -177,15 +194,27 @@ def _describe(model: keras.Model) -> tuple[str, dict[str, float]]:
     optimizer.pop("name", None)
     if isinstance(optimizer.get("learning_rate"), int | float):
         found["learning_rate"] = float(optimizer.pop("learning_rate"))
+    layers = _without_names(layers)
+    initializers = _take_initializers(layers)
     parts = {
         "class": f"{type(model).__module__}.{type(model).__qualname__}",
-        "model": _without_names(layers),
+        "model": layers,
         "numbers": [number.name for number in stackable],
         "compile": compiled,
         "shapes": [list(variable.shape) for variable in model.variables],
         "trainable": [variable.trainable for variable in model.variables],
     }
-    return json.dumps(parts, sort_keys=True, default=_as_text), found
+    text, start = (json.dumps(part, sort_keys=True, default=_as_text) for part in (parts, initializers))
+    return text, start, found
+
+
+def _take_initializers(config: Any) -> list[Any]:
+    """Takes out of a configuration, in place, what gives weights their first values: members may start differently."""
+    taken = []
+    parts = list(config.values()) if isinstance(config, dict) else config if isinstance(config, list | tuple) else []
+    if isinstance(config, dict):
+        taken = [(name, config.pop(name)) for name in sorted(config) if name.endswith("_initializer")]
+    return [*taken, *(found for part in parts for found in _take_initializers(part))]
 
 
 def _says_too_little(model: keras.Model) -> bool:

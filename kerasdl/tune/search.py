@@ -14,8 +14,9 @@ from kerasdl.errors import UserError, nearest
 from kerasdl.runs import Run, RunWriter, TrialResult
 from kerasdl.train import Trial
 from kerasdl.train.alone import train_alone
+from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoints
-from kerasdl.train.pack import Member, PackTrainer, build
+from kerasdl.train.pack import Member, PackTrainer
 from kerasdl.train.trial import first_line
 from kerasdl.tune.ahead import made_ahead
 from kerasdl.tune.conclude import conclude
@@ -26,10 +27,12 @@ from kerasdl.tune.progress import Progress
 from kerasdl.tune.proposals import Proposals
 from kerasdl.tune.recorder import RunRecorder
 from kerasdl.tune.refine import narrowed, varied
+from kerasdl.tune.regions import Regions
 from kerasdl.tune.retrain import lengths, retrain
 from kerasdl.tune.space import Dimension, Range
 from kerasdl.tune.study import Study
 from kerasdl.tune.trials import TrialMaker
+from kerasdl.tune.watching import trial_watch
 
 
 def run_study(
@@ -87,8 +90,10 @@ class Search:
         self._dataset = dataset
         self._writer = writer
         self._progress = progress
-        self.maker = TrialMaker(study, dataset)
+        self._watch = trial_watch(study.watch, writer)
+        self.maker = TrialMaker(study, dataset, self._watch)
         self._read = read
+        self._regions = Regions(writer, read, self.maker, dataset)
         self._before = self._read.seconds
         self._started = time.perf_counter()
         self._asked: set[int] = set()
@@ -193,6 +198,7 @@ class Search:
         recorder = RunRecorder(self._writer, self._study.goal.name, self._progress, self._interruption)
         for pack, trainer in made_ahead(self._planned_packs(todo), functools.partial(self._trainer, recorder)):
             self._train(pack, trainer, recorder)
+            self._regions.keep(trial.number for trial in pack.trials)
             self._keep_weights()
             self._record_seconds()
 
@@ -231,7 +237,8 @@ class Search:
                 continue
             member = Member(tuple(left))
             self._writer.record_programs([[{trial.number: trial.epochs for trial in left}]])
-            error = _error_in(functools.partial(train_alone, member, self._dataset, recorder, how, self._checkpoints))
+            alone = functools.partial(train_alone, member, self._dataset, recorder, how, self._checkpoints, self._watch)
+            error = _error_in(alone)
             if error is not None:
                 self._fail([trial for trial in left if trial.number not in recorder.ended], error, how)
 
@@ -240,7 +247,7 @@ class Search:
         trainer.run(pack.how)
 
     def _trainer(self, recorder: RunRecorder, pack: Pack) -> PackTrainer:
-        return PackTrainer(pack.members, self._dataset, recorder, pack.timed, self._checkpoints)
+        return PackTrainer(pack.members, self._dataset, recorder, pack.timed, self._checkpoints, self._watch)
 
     def _fail(self, trials: Sequence[Trial], error: str, how: str) -> None:
         self._writer.start_trials([(trial.number, trial.configuration, trial.seed, how) for trial in trials])

@@ -16,7 +16,8 @@ from keras_tuner.engine.trial import Trial as TunerTrial
 from kerasdl.runs import TrialResult
 from kerasdl.train import EarlyStopping, Outcome, Trial
 from kerasdl.train.alone import train_alone
-from kerasdl.train.pack import Member, PackTrainer, build
+from kerasdl.train.building import build
+from kerasdl.train.pack import Member, PackTrainer
 from kerasdl.train.trial import Logs, first_line
 from kerasdl.tune.executions import Course, Executions, Follower, Weights
 from kerasdl.tune.fit_arguments import FitArguments
@@ -120,7 +121,7 @@ class Sitting:
         if "tuner/trial_id" not in own.trial.hyperparameters.values:
             return built
         # It starts from the weights of another trial, so it shares no epochs with any that builds the same.
-        return replace(built, numbers=(*built.numbers, ("start", float(own.trainings[0].configuration))))
+        return replace(built, start=f"{built.start}, after another trial, as trial {own.trainings[0].configuration}")
 
     def _make(self, trial: TunerTrial) -> keras.Model:
         model = self._tuner.build_for_pack(trial)

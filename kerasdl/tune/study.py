@@ -18,6 +18,7 @@ from kerasdl.tune.objective import Objective, Stopping, direction_of
 from kerasdl.tune.reference import Reference
 from kerasdl.tune.refine import Refinement
 from kerasdl.tune.space import AnyDimension, Choices, Range
+from kerasdl.tune.watching import Watching
 
 if TYPE_CHECKING:
     from kerasdl.runs import Run
@@ -45,6 +46,7 @@ class Study(BaseModel):
         fixed: Settings of model and optimizer that do not vary.
         early_stopping: When trials end before their last epoch.
         refine: Searches closer to the best that follow the first.
+        watch: What is recorded of gradients while trials train.
         class_weight: How much rows count in the loss, by their class' name; `"balanced"` lets all classes count the
             same.
         reference: Published figures to show beside ours.
@@ -78,6 +80,7 @@ class Study(BaseModel):
     fixed: dict[str, Any] = Field(default_factory=dict)
     early_stopping: Stopping | None = None
     refine: Refinement | None = None
+    watch: Watching | None = None
     class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     reference: Reference | None = None
 
@@ -278,6 +281,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "early_stopping": Stopping,
     "reference": Reference,
     "refine": Refinement,
+    "watch": Watching,
     "objective": Objective,
     "Choices": Choices,
     "Range": Range,

@@ -10,6 +10,7 @@ from kerasdl.errors import UserError
 from kerasdl.models import builders
 from kerasdl.train import EarlyStopping, Trial
 from kerasdl.train.trial import first_line
+from kerasdl.train.watching import Watch
 from kerasdl.tune.compiling import compiled_model, own_settings
 from kerasdl.tune.planner import Blueprint, blueprint
 from kerasdl.tune.proposals import Proposals
@@ -23,9 +24,11 @@ class TrialMaker:
     Args:
         study: The study.
         dataset: What it learns from.
+        watch: What is to be seen of each step.
     """
 
-    def __init__(self, study: Study, dataset: Dataset) -> None:
+    def __init__(self, study: Study, dataset: Dataset, watch: Watch | None = None) -> None:
+        self._watch = watch
         self._study = study
         self._dataset = dataset
         self._function = study.builder.load()
@@ -88,7 +91,7 @@ class TrialMaker:
             if number in found or number in errors:
                 continue
             try:
-                found[number] = blueprint(trial, self._dataset)
+                found[number] = blueprint(trial, self._dataset, self._watch)
             except UserError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a user's builder raises is a result of the trial

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kerasdl.watch.activations import Activations
     from kerasdl.watch.batch_norm import BatchNormStats
+    from kerasdl.watch.compare import compare_batch_norm
     from kerasdl.watch.gradient_check import check_gradients
     from kerasdl.watch.gradients import GradientMagnitude
     from kerasdl.watch.range_test import find_learning_rate
@@ -20,6 +21,7 @@ _MODULES = {
     "Triangular": "schedules",
     "Triangular2": "schedules",
     "check_gradients": "gradient_check",
+    "compare_batch_norm": "compare",
     "find_learning_rate": "range_test",
 }
 
@@ -32,6 +34,7 @@ __all__ = [
     "Triangular",
     "Triangular2",
     "check_gradients",
+    "compare_batch_norm",
     "find_learning_rate",
 ]
 

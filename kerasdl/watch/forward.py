@@ -99,7 +99,7 @@ def watch_pass(model: keras.Model, batch: Batch, layers: Sequence[NamedLayer], s
         stack.enter_context(_same_losses(model))
         stack.enter_context(keras.StatelessScope(collect_losses=True, state_mapping=_values(model)))
         for named in layers:
-            stack.enter_context(_seen(named, see))
+            stack.enter_context(seen_calls(named, see))
         outputs = model(batch.x, training=training)
         if batch.y is None:
             return Watched(outputs, float("nan"))
@@ -113,7 +113,8 @@ def _values(model: keras.Model) -> list[tuple[keras.Variable, Tensor]]:
 
 
 @contextmanager
-def _seen(named: NamedLayer, see: See) -> Iterator[None]:
+def seen_calls(named: NamedLayer, see: See) -> Iterator[None]:
+    """Shows each call of a layer, as `watch_pass` does, within a `with` statement."""
     original = named.layer.call
     calls = iter(range(10**9))
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from kerasdl.errors import UserError, nearest
 from kerasdl.watch.fitting import WatchedFunction, clear_place
@@ -112,6 +113,10 @@ class GradientMagnitude(keras.callbacks.Callback):
         rows = self._function.step.rows()
         if not len(rows):
             raise UserError(f"{_WHERE}: no step of this epoch used model.optimizer, whose gradients are recorded")
+        self._take(epoch, rows, logs)
+
+    def _take(self, epoch: int, rows: np.ndarray, logs: dict[str, Any] | None) -> None:
+        """Keeps an epoch's rows, `(recorded steps, weights, 4)`."""
         numbers = statistics(rows)
         for place, named in enumerate(self._chosen()):
             for column, quantity in enumerate(QUANTITIES):

@@ -42,14 +42,45 @@ def reduce(
     given = [ops.zeros_like(weight) if own is None else own for own, weight in zip(gradients, old, strict=True)]
     given, old, new = (list(map(_float32, tensors)) for tensors in (given, old, new))
     sums = (_together if side_by_side else _one_by_one)(given, old, new)
-    norms, nonzero = ops.sqrt(sums[:3]), sums[3]
-    sizes = ops.convert_to_tensor(np.array([_size(weight) for weight in old], "float32"))
-    columns = [norms[0], norms[1], norms[2] / norms[1], (sizes - nonzero) / sizes]
+    columns = _columns(sums, [_size(weight) for weight in old])
     missing = np.array([gradient is None for gradient in gradients])
     if missing.any():
         lacks = ops.convert_to_tensor(missing)
         columns[0], columns[3] = (ops.where(lacks, float("nan"), columns[i]) for i in (0, 3))
     return ops.stack(columns, axis=1)
+
+
+def reduce_flat(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Reduces one step as `reduce` does, from all weights one after another in one tensor.
+
+    Args:
+        gradient: The loss' gradient, float32, `(sum of sizes,)`.
+        old: The weights before the step, of the same shape.
+        new: The weights after it.
+        sizes: How many elements each weight has.
+
+    Returns:
+        A float32 tensor `(weights, 4)`, as `reduce` gives it.
+    """
+    terms = ops.stack(
+        [
+            ops.square(gradient),
+            ops.square(old),
+            ops.square(new - old),
+            ops.cast(ops.not_equal(gradient, 0), "float32"),
+        ]
+    )
+    ends = np.cumsum(sizes).tolist()
+    parts = [terms[:, end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    sums = ops.stack([ops.sum(part, axis=1) for part in parts], axis=1)
+    return ops.stack(_columns(sums, sizes), axis=1)
+
+
+def _columns(sums: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Turns the sums of squares and the counts of nonzeros into the columns of `QUANTITIES`."""
+    norms, nonzero = ops.sqrt(sums[:3]), sums[3]
+    total = ops.convert_to_tensor(np.array(sizes, "float32"))
+    return [norms[0], norms[1], norms[2] / norms[1], (total - nonzero) / total]
 
 
 def _one_by_one(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:

@@ -152,7 +152,7 @@ def test_a_run_of_another_version_says_so(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "run.sqlite")
     connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(UserError, match=r"another version of kerasdl \(schema 9, not 2\)"):
+    with pytest.raises(UserError, match=r"another version of kerasdl \(schema 9, not 3\)"):
         Run.open(tmp_path)
 
 

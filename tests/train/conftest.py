@@ -73,14 +73,16 @@ def training(backend_name: str) -> SimpleNamespace:
         more.setdefault("batch_size", 32)
         return Member(tuple(Trial(number + i, 0, seed, build, end, **more) for i, end in enumerate(ends)))
 
-    def pack(members: list[Member], dataset: Dataset, timed: str | None = None, checkpoints: Any = None) -> Recorder:
+    def pack(
+        members: list[Member], dataset: Dataset, timed: str | None = None, checkpoints: Any = None, watch: Any = None
+    ) -> Recorder:
         recorder = Recorder()
-        PackTrainer(members, dataset, recorder, timed, checkpoints).run("together")
+        PackTrainer(members, dataset, recorder, timed, checkpoints, watch).run("together")
         return recorder
 
-    def alone(one: Member, dataset: Dataset, checkpoints: Any = None) -> Recorder:
+    def alone(one: Member, dataset: Dataset, checkpoints: Any = None, watch: Any = None) -> Recorder:
         recorder = Recorder()
-        train_alone(one, dataset, recorder, "alone", checkpoints)
+        train_alone(one, dataset, recorder, "alone", checkpoints, watch)
         return recorder
 
     def assert_same(a: Recorder, b: Recorder, number: int, rtol: float = 1e-4, atol: float = 2e-5) -> None:

@@ -45,7 +45,7 @@ def make(space, **keys):
         ({"optimizer": ["sgd", "adam"]}, 2, {}),
         ({"activation": ["relu", "tanh"]}, 2, {}),
         ({"batch_norm": [False, True]}, 2, {}),
-        ({"initializer": ["he_normal", "he_uniform"]}, 2, {}),
+        ({"initializer": ["he_normal", "he_uniform"]}, 1, {}),
         ({"momentum": [0.5, 0.9]}, 1, {"optimizer": "sgd"}),
         # Without momentum there is no velocity to keep: another program.
         ({"momentum": [0.0, 0.9]}, 2, {"optimizer": "sgd"}),
@@ -53,6 +53,11 @@ def make(space, **keys):
 )
 def test_trials_share_a_program_where_they_differ_in_numbers_alone(space, count, keys, packs):
     assert len(packs(make(space, **keys))) == count
+
+
+def test_trials_that_start_from_other_weights_share_a_program_but_no_epochs(packs):
+    (pack,) = packs(make({"initializer": ["he_normal", "he_uniform"], "epochs": [1, 2]}))
+    assert len(pack.members) == 2
 
 
 def test_trials_that_differ_in_epochs_alone_are_one_member(packs):

@@ -11,7 +11,9 @@ NAMES = recipes.names("tuning")
 # As few rows and epochs as keep each study's own space; what has to be downloaded is left to its own tests.
 SMALL = {"epochs": 2, "repeats": 1, "data": "digits"}
 SPACES = {
+    "batch-norm": {"space.batch_size": [64, 128], "space.learning_rate": [0.01, 0.1], "depth": 2},
     "batch-size": {"space.batch_size": [16, 128]},
+    "deep": {"depth": 3, "space.initializer": ["he_normal", "orthogonal"]},
     "depth-width": {"space.depth": [1, 2], "space.width": [8]},
     "epochs": {"space.epochs": [1, 2]},
     "mlp": {"space.depth": [1], "space.width": [8]},

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from kerasdl.train.backends import free_host_memory
 
@@ -18,15 +19,18 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
     return jax.vmap(function, in_axes=tuple(axes))
 
 
-def epoch_program(step: Callable[..., Any], results: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
+def epoch_program(
+    step: Callable[..., Any], results: Callable[..., Any], seen: tuple[int, ...] | None, *, brief: bool = False
+) -> Callable[..., Any]:
     def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
         def after(state: Any, rows: Any) -> Any:
             return step(state, tuple(part[rows] for part in data))
 
-        state, _ = jax.lax.scan(lambda state, rows: (after(state, rows), None), state, full)
+        state, rows = jax.lax.scan(after, state, full)
         if rest.shape[-1]:
-            state = after(state, rest)
-        return state, results(state)
+            state, last = after(state, rest)
+            rows = jax.tree.map(lambda all_, one: jnp.concatenate([all_, one[None]]), rows, last)
+        return state, results(state), rows
 
     return _Program(jax.jit(epoch, donate_argnums=0))
 

@@ -55,17 +55,24 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
     return of_all
 
 
-def epoch_program(step: Callable[..., Any], results: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
+def epoch_program(
+    step: Callable[..., Any], results: Callable[..., Any], seen: tuple[int, ...] | None, *, brief: bool = False
+) -> Callable[..., Any]:
     def epoch(state: Any, data: Any, full: Any, rest: Any, steps: Any) -> Any:
         def after(state: Any, rows: Any) -> Any:
             return step(state, tuple(tf.gather(part, rows) for part in data))
 
-        _, state = tf.while_loop(
-            lambda index, _: index < steps, lambda index, state: (index + 1, after(state, full[index])), (0, state)
-        )
+        def next_step(index: Any, state: Any, rows: Any) -> Any:
+            state, own = after(state, full[index])
+            return index + 1, state, [array.write(index, one) for array, one in zip(rows, own, strict=True)]
+
+        count = full.shape[0] + bool(rest.shape[-1])
+        rows = [] if seen is None else [tf.TensorArray(tf.float32, count, element_shape=seen)]
+        _, state, rows = tf.while_loop(lambda index, *_: index < steps, next_step, (0, state, rows))
         if rest.shape[-1]:
-            state = after(state, rest)
-        return state, results(state)
+            state, own = after(state, rest)
+            rows = [array.write(count - 1, one) for array, one in zip(rows, own, strict=True)]
+        return state, results(state), [array.stack() for array in rows]
 
     # The number of steps is an argument so that the program can be compiled by a run of none.
     return _Program(epoch, brief, lambda full: (tf.constant(0),), lambda full: (tf.constant(full.shape[0]),))

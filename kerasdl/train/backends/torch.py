@@ -35,7 +35,9 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
     return torch.func.vmap(function, in_dims=tuple(axes))
 
 
-def epoch_program(step: Callable[..., Any], results: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
+def epoch_program(
+    step: Callable[..., Any], results: Callable[..., Any], seen: tuple[int, ...] | None, *, brief: bool = False
+) -> Callable[..., Any]:
     step, results = compiled(step), compiled(results)
     epochs = itertools.count()
 
@@ -50,9 +52,11 @@ def epoch_program(step: Callable[..., Any], results: Callable[..., Any], *, brie
         if next(epochs) % TIMED_EPOCHS == 0 and not torch.cuda.is_available():
             _choose_threads(trial_steps)
         remainder = [rest] if rest.shape[-1] else []
+        found = []
         for rows in itertools.chain(full, remainder):
-            state = after(state, rows)
-        return state, results(state)
+            state, own = after(state, rows)
+            found += own
+        return state, results(state), [torch.stack(found)] if found else []
 
     return _Program(epoch)
 
