@@ -25,7 +25,7 @@ class Course:
     Attributes:
         index: The configuration's place in the scores.
         epoch: Which epoch.
-        layers: The watched layers that have a gradient, from inputs to outputs.
+        layers: The watched layers with a kernel, from inputs to outputs; all layers where none has one.
         norms: float64, `(layers, seeds)`: the median over the epoch's steps of the gradient's norm, of each layer's
             first weight, the kernel of a dense layer.
         ratios: float64, `(layers, seeds)`: the median of `norm(update) / norm(weight)`.
@@ -71,6 +71,9 @@ def courses(evidence: Evidence, epoch: int) -> list[Course]:
         seen = seen[seen["epoch"] == seen.groupby("trial")["epoch"].transform("max")]
     else:
         seen = seen[seen["epoch"] == epoch]
+    # Scales and offsets of normalization stand beside the kernels that gradients pass through.
+    kernels = seen[seen["variable"].str.endswith("kernel")]
+    seen = kernels if len(kernels) else seen
     firsts = seen["position"] == seen.groupby(["trial", "epoch", "layer"])["position"].transform("min")
     groups = dict(iter(seen[firsts].groupby("configuration")))
     places = {number: place for place, number in enumerate(evidence.scores.configurations)}
@@ -131,8 +134,11 @@ def gradient_words(evidence: Evidence) -> list[str]:
     found = [course for course in courses(evidence, 1) if len(course.layers) > 1]
     if not found:
         return []
-    fading, growing = [], []
+    fading, growing, dead = [], [], []
     for course in found:
+        if not course.norms[0].any():
+            dead.append(course)
+            continue
         shares = course.shares[np.isfinite(course.shares)]
         if len(shares) and (shares < FADES).all():
             fading.append(course)
@@ -157,6 +163,11 @@ def gradient_words(evidence: Evidence) -> list[str]:
             f"Gradients explode: with every seed the first layer's is more than {1 / FADES:,.0f} times the last "
             f"layer's in {len(growing)} of {total}, most of all with {evidence.scores.describe(most.index)} "
             f"({number(float(np.nanmedian(most.shares)), 2)} times)."
+        )
+    if dead:
+        sentences.append(
+            f"In {len(dead)} of {total} the first layer's gradient is exactly zero in the median step of every seed, "
+            f"such as with {evidence.scores.describe(dead[0].index)}: nothing reaches the inputs."
         )
     if not sentences:
         sentences.append(

@@ -89,6 +89,14 @@ def test_gradients_that_keep_their_size_are_said_to(make_run: MakeRun) -> None:
         assert words.startswith("In none of 2 configurations")
 
 
+def test_gradients_that_are_zero_are_said_to_be(make_run: MakeRun) -> None:
+    with add(
+        make_run([{"width": 4}, {"width": 8}]), gradients(lambda trial: 0.0 if trial["width"] == 4 else 0.3)
+    ) as run:
+        (words,) = gradient_words(gather(run))
+        assert "exactly zero in the median step of every seed, such as with width 4" in words
+
+
 def measures(writer: RunWriter, trial: Any) -> None:
     on = bool(trial["batch_norm"])
     for epoch in range(4):

@@ -38,10 +38,13 @@ def draw_arms(evidence: Evidence) -> Picture | None:
         objective = evidence.scores.objective
         row[0].set_ylabel(f"{rest}\n{metric_name(objective)}{unit(objective)}" if rest else metric_name(objective))
         row[0].set_xscale("log")
+        row[0].xaxis.set_major_formatter("{x:g}")
         for axes, name in zip(row[1:], measured, strict=True):
             for arm in pair.arms:
                 _draw_measure(axes, pair, arm, name)
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
             axes.xaxis.get_major_locator().set_params(integer=True)
     grid[0][0].set_title("by learning rate")
     for axes, name in zip(grid[0][1:], measured, strict=True):

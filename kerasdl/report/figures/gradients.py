@@ -64,6 +64,8 @@ def draw_gradients(evidence: Evidence) -> Picture | None:
         row[1].set_title("last epoch")
     for axes in row:
         axes.set_yscale("log")
+        # Figures show dollar signs as they are, so that powers have no formula to stand in.
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("layer, from inputs to outputs")
         axes.xaxis.get_major_locator().set_params(integer=True)
     row[0].set_ylabel("2-norm of the kernel's gradient")
