@@ -7,10 +7,12 @@ from typing import Any
 
 from kerasdl.report.answer import answer
 from kerasdl.report.arms import arms_tables, arms_words
+from kerasdl.report.batch_sizes import batch_size_table
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture
 from kerasdl.report.findings import find_all
 from kerasdl.report.gradients import gradient_table, gradient_words
+from kerasdl.report.retrained import retrained_table
 from kerasdl.report.tables import (
     class_table,
     confused_table,
@@ -103,6 +105,8 @@ def _context(evidence: Evidence, pictures: Sequence[Picture]) -> dict[str, Any]:
         "repeats": len(evidence.scores.seeds),
         "pictures": {picture.name: {"picture": picture, "source": _data_uri(picture)} for picture in pictures},
         "setting_pictures": [picture.name for picture in pictures if picture.name.startswith("setting-")],
+        "batch_sizes": batch_size_table(evidence),
+        "retrained": retrained_table(evidence),
         "arms": arms_tables(evidence),
         "arms_words": arms_words(evidence),
         "gradients": gradient_table(evidence),
