@@ -185,6 +185,10 @@ def _import(path: Path, module_name: str) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
+    # As when the file is run: it may import what lies beside it, now or when it builds. Last, it hides nothing else.
+    folder = str(path.absolute().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

@@ -12,8 +12,8 @@ from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoint, Checkpoints
 from kerasdl.train.member import values
 from kerasdl.train.order import batches, row_order
-from kerasdl.train.pack import Member
 from kerasdl.train.scoring import test_scores
+from kerasdl.train.seats import Member
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Names, Watch
 

@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,53 +12,20 @@ import numpy as np
 from kerasdl.data import Dataset
 from kerasdl.train.backends import current_backend
 from kerasdl.train.building import build
-from kerasdl.train.checkpoint import Checkpoint, Checkpoints
+from kerasdl.train.checkpoint import Checkpoints
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.order import batches, row_order
+from kerasdl.train.pack_checkpoint import checkpoint_of, restored
 from kerasdl.train.programs import Programs, choose
 from kerasdl.train.release import release
 from kerasdl.train.resident import resident
 from kerasdl.train.scoring import confusion
+from kerasdl.train.seats import Member, Seat
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Watch
 
-
-@dataclass(frozen=True)
-class Member:
-    """Trials that differ in the number of epochs alone, so that the longest holds the others.
-
-    Attributes:
-        trials: In ascending order of their epochs.
-    """
-
-    trials: tuple[Trial, ...]
-
-    @property
-    def longest(self) -> Trial:
-        """The trial that is trained; the others end on its way."""
-        return self.trials[-1]
-
-
 # On how many batches of training rows members are measured between epochs.
 PROBED_BATCHES = 4
-
-
-@dataclass
-class _Seat:
-    """One member while it trains: where it stands in the stack, and how it goes."""
-
-    member: Member
-    progress: Progress
-    position: int
-    logs: Logs = field(default_factory=dict)
-    seconds: dict[int, float] = field(default_factory=dict)
-    ended: bool = False
-    last: int | None = None
-    """The epoch after which it ended."""
-
-    def lasted(self, trial: Trial, epoch: int) -> bool:
-        """Tells whether one of its trials went through an epoch."""
-        return epoch <= trial.epochs and (self.last is None or epoch <= self.last)
 
 
 class PackTrainer:
@@ -88,7 +55,7 @@ class PackTrainer:
         self._dataset = dataset
         self._recorder = recorder
         self._checkpoints = checkpoints
-        self._seats = [_Seat(member, Progress(member.longest.early_stopping), i) for i, member in enumerate(members)]
+        self._seats = [Seat(member, Progress(member.longest.early_stopping), i) for i, member in enumerate(members)]
         self._batch_size = members[0].longest.batch_size
         self._backend = current_backend()
         self._seconds: list[float] = []
@@ -257,7 +224,7 @@ class PackTrainer:
 
     def _end_epoch(self, epoch: int, logs: list[dict[str, float]], share: float) -> None:
         rows: dict[int, Logs] = {}
-        ending: list[tuple[_Seat, list[Trial]]] = []
+        ending: list[tuple[Seat, list[Trial]]] = []
         for seat, own in zip(self._seats, logs, strict=True):
             if seat.ended:
                 continue
@@ -275,14 +242,14 @@ class PackTrainer:
         self._recorder.epoch(epoch, rows, share)
         self._finish(ending)
 
-    def _weights(self, seat: _Seat) -> list[np.ndarray]:
+    def _weights(self, seat: Seat) -> list[np.ndarray]:
         def pick(tensor: Any) -> np.ndarray:
             return np.asarray(keras.ops.convert_to_numpy(tensor[seat.position]))
 
         held = self._state._replace(optimizer=[], metrics=[], numbers=[], random=[])
         return self._program.weights(State(*keras.tree.map_structure(pick, tuple(held))))
 
-    def _finish(self, ending: Sequence[tuple[_Seat, list[Trial]]]) -> None:
+    def _finish(self, ending: Sequence[tuple[Seat, list[Trial]]]) -> None:
         outcomes: dict[int, Outcome] = {}
         for seat, _ in ending:
             outcome = Outcome("diverged", seat.logs, parameters=self.parameters, message=seat.progress.diverged)
@@ -331,37 +298,14 @@ class PackTrainer:
         """Writes a checkpoint where it is time for one."""
         if self._checkpoints is None or not self._checkpoints.due or all(seat.ended for seat in self._seats):
             return
-        kept = self._state._replace(metrics=[], numbers=[], random=[])
-        leaves = keras.tree.flatten(tuple(kept))
-        arrays = {f"state.{i}": np.asarray(keras.ops.convert_to_numpy(leaf)) for i, leaf in enumerate(leaves)}
-        seats = {}
-        for seat in self._seats:
-            number = seat.member.longest.number
-            seats[str(number)] = {
-                "position": seat.position,
-                "seconds": {str(trial): seconds for trial, seconds in seat.seconds.items()},
-                "progress": seat.progress.facts(),
-            }
-            arrays |= {f"best.{number}.{i:05d}": one for i, one in enumerate(seat.progress.best_weights or [])}
-        facts = {"trials": self._numbers(), "seats": seats}
-        self._checkpoints.save(self._key, Checkpoint(epoch, facts, arrays))
+        self._checkpoints.save(self._key, checkpoint_of(epoch, self._state, self._seats))
 
     def _restore(self) -> None:
         """Goes on after the last checkpoint that holds all members, if there is one."""
         found = self._checkpoints.find(self._numbers()) if self._checkpoints else None
         if found is None:
             return
-        held = [found.facts["seats"][str(number)] for number in self._numbers()]
-        places = [seat["position"] for seat in held]
-        kept = self._state._replace(metrics=[], numbers=[], random=[])
-        leaves = [_device(found.arrays[f"state.{i}"][places]) for i in range(len(keras.tree.flatten(tuple(kept))))]
-        state = State(*keras.tree.pack_sequence_as(tuple(kept), leaves))
-        self._state = state._replace(numbers=self._state.numbers)
-        for seat, facts in zip(self._seats, held, strict=True):
-            prefix = f"best.{seat.member.longest.number}."
-            best = [found.arrays[name] for name in sorted(found.arrays) if name.startswith(prefix)]
-            seat.progress.restore(facts["progress"], best or None)
-            seat.seconds = {int(trial): seconds for trial, seconds in facts["seconds"].items()}
+        self._state = restored(found, self._state, self._seats)
         self.trained = found.epoch
 
 

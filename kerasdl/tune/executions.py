@@ -11,7 +11,7 @@ from keras_tuner.engine.trial import Trial as TunerTrial
 
 from kerasdl.runs import TrialResult
 from kerasdl.train import Outcome, Trial
-from kerasdl.train.pack import Member
+from kerasdl.train.seats import Member
 from kerasdl.train.trial import Logs
 from kerasdl.tune.record import Record, is_spoilt
 

@@ -16,7 +16,8 @@ from kerasdl.train import Trial
 from kerasdl.train.alone import train_alone
 from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoints
-from kerasdl.train.pack import Member, PackTrainer
+from kerasdl.train.pack import PackTrainer
+from kerasdl.train.seats import Member
 from kerasdl.train.trial import first_line
 from kerasdl.tune.ahead import made_ahead
 from kerasdl.tune.conclude import conclude

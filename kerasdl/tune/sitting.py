@@ -17,7 +17,8 @@ from kerasdl.runs import TrialResult
 from kerasdl.train import EarlyStopping, Outcome, Trial
 from kerasdl.train.alone import train_alone
 from kerasdl.train.building import build
-from kerasdl.train.pack import Member, PackTrainer
+from kerasdl.train.pack import PackTrainer
+from kerasdl.train.seats import Member
 from kerasdl.train.trial import Logs, first_line
 from kerasdl.tune.executions import Course, Executions, Follower, Weights
 from kerasdl.tune.fit_arguments import FitArguments

@@ -66,7 +66,8 @@ def training(backend_name: str) -> SimpleNamespace:
     """Ways to train: `pack(members)`, `alone(member)`, `member(build, ...)`; `assert_same(a, b, number)`."""
     from kerasdl.train import Trial
     from kerasdl.train.alone import train_alone
-    from kerasdl.train.pack import Member, PackTrainer
+    from kerasdl.train.pack import PackTrainer
+    from kerasdl.train.seats import Member
 
     def member(build: Callable[[], Any], number: int = 0, seed: int = 0, epochs: Any = 2, **more: Any) -> Member:
         ends = [epochs] if isinstance(epochs, int) else epochs

@@ -116,3 +116,20 @@ def test_a_function_and_a_data_set_from_python(folder: Path) -> None:
             assert run.trials()["parameters"].tolist() == [64 * 4 + 4 + 50, 64 * 8 + 8 + 90]
             assert run.data["fingerprint"] == dataset.fingerprint
             assert run.confusion(0).shape == (10, 10)
+
+
+def test_a_file_may_import_what_lies_beside_it(write: Write, folder: Path) -> None:
+    write("widths_beside.py", "WIDTH = 5")
+    write("layers_beside.py", "import keras\n\ndef last():\n    return keras.layers.Dense(1, 'sigmoid')\n")
+    text = """
+        import keras
+        from widths_beside import WIDTH
+
+        def build(input_shape, classes, rate=0.1):
+            from layers_beside import last
+
+            return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(WIDTH, "relu"), last()])
+    """
+    write("beside.py", text)
+    with run_of(Study(data="xor?rows=40", model="beside.py:build", epochs=1)) as run:
+        assert run.trials()["parameters"].tolist() == [2 * 5 + 5 + 5 + 1]

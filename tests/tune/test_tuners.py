@@ -91,7 +91,7 @@ def test_importing_the_package_starts_no_backend() -> None:
 def test_trials_in_a_pack_score_as_they_do_one_by_one(make: Make) -> None:
     from kerasdl.train import EarlyStopping, Trial
     from kerasdl.train.alone import train_alone
-    from kerasdl.train.pack import Member
+    from kerasdl.train.seats import Member
     from kerasdl.tune.fit_arguments import read_arguments
 
     objective = "val_accuracy"

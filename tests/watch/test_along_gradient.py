@@ -44,7 +44,8 @@ def measured(backend_name: str) -> Any:
     """Trains members of a builder as a pack and gives what was measured by trial and epoch, and the first weights."""
     from kerasdl.train import Trial
     from kerasdl.train.building import build as build_trial
-    from kerasdl.train.pack import Member, PackTrainer
+    from kerasdl.train.pack import PackTrainer
+    from kerasdl.train.seats import Member
     from kerasdl.watch.trials import TrialWatch
     from tests.train.conftest import Recorder
 
