@@ -1,4 +1,7 @@
-"""Runs every test on every installed backend: one worker process each, the backend's name in each result."""
+"""Runs every test on every installed backend, the backend's name in each result.
+
+Each backend has a worker process of its own; where one backend alone is installed, several workers share its tests.
+"""
 
 import os
 import zlib
@@ -14,22 +17,27 @@ BACKEND_FREE = ("data", "report", "runs", "packaging")
 # These start one, and any will do.
 ONCE = ("examples",)
 
+# Set in workers that are handed their tests one file after another.
+SHARED = "KERASDL_SHARED_TESTS"
+
+# More workers than this gain little and need 2 GiB each.
+MOST_WORKERS = 4
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Gives each installed backend a worker, unless the person chose a backend or a distribution."""
+    """Gives each installed backend a worker, the only one several, unless the person chose one or a distribution."""
     chosen = "KERAS_BACKEND" in os.environ or "PYTEST_XDIST_WORKER" in os.environ
     present = backend.installed()
-    if (
-        chosen
-        or len(present) < 2
-        or config.option.dist != "no"
-        or config.option.numprocesses
-        or config.option.collectonly
-    ):
+    if chosen or not present or config.option.dist != "no" or config.option.numprocesses or config.option.collectonly:
         return
-    config.option.dist = "each"
-    config.option.tx = [f"popen//env:KERAS_BACKEND={name}" for name in present]
+    if len(present) > 1:
+        config.option.dist = "each"
+        config.option.tx = [f"popen//env:KERAS_BACKEND={name}" for name in present]
+    else:
+        config.option.dist = "loadfile"
+        worker = f"popen//env:KERAS_BACKEND={present[0]}//env:{SHARED}=1"
+        config.option.tx = [worker] * min(MOST_WORKERS, os.cpu_count() or 1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,7 +59,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_mine(path: Path) -> bool:
-    """Whether this worker runs a file's tests where once is enough: the workers share such files."""
+    """Whether this worker runs a file's tests where once is enough: workers of several backends share such files."""
+    if SHARED in os.environ:
+        return True
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     return zlib.crc32(path.name.encode()) % int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) == worker
 

@@ -11,6 +11,7 @@ import pytest
 
 from kerasdl.errors import BusyError, UserError
 from kerasdl.runs import Run, RunWriter, TrialResult
+from kerasdl.runs.database import SCHEMA_VERSION
 from kerasdl.runs.writer import load_weights, weights_path, write_atomically
 
 STUDY = 'name = "depths"\nrepeats = 3\n\n[space]\ndepth = [1, 2]\n'
@@ -84,7 +85,7 @@ def test_every_epoch_is_committed_when_it_was_written(writer: RunWriter) -> None
 def test_the_database_is_in_wal_mode_with_foreign_keys_and_a_version(writer: RunWriter) -> None:
     connection = sqlite3.connect(writer.path)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     connection.close()
     with pytest.raises(sqlite3.IntegrityError):
         writer.start_trials([(0, 99, 0, "of a configuration that is not there")])
