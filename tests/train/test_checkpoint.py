@@ -30,7 +30,8 @@ class KeptUntil(Checkpoints):
 
 
 def layers():
-    return [keras.layers.Dense(6), keras.layers.BatchNormalization(), keras.layers.Dropout(0.2)]
+    # Without a bias, whose gradient before a normalization is rounding alone: Adam takes steps of full size by it.
+    return [keras.layers.Dense(6, use_bias=False), keras.layers.BatchNormalization(), keras.layers.Dropout(0.2)]
 
 
 def members(training, dense, numbers):
@@ -56,7 +57,7 @@ def test_a_pack_killed_and_resumed_equals_one_that_was_not(training, dense, tabl
     for number in (0, 1):
         assert resumed.logs[number][:3] == [{}, {}, {}]
         resumed.logs[number][:3] = whole.logs[number][:3]
-        training.assert_same(resumed, whole, number, rtol=1e-5, atol=1e-7)
+        training.assert_same(resumed, whole, number, rtol=1e-5, atol=1e-6)
     assert not list(tmp_path.iterdir())
 
 
@@ -67,7 +68,7 @@ def test_fit_killed_and_resumed_equals_one_that_was_not(training, dense, table, 
         training.alone(member, table, KeptUntil(tmp_path / "kept", 2))
     resumed = training.alone(member, table, Checkpoints(tmp_path / "kept"))
     resumed.logs[1][:2] = whole.logs[1][:2]
-    training.assert_same(resumed, whole, 1, rtol=1e-5, atol=1e-7)
+    training.assert_same(resumed, whole, 1, rtol=1e-5, atol=1e-6)
     assert not list(tmp_path.iterdir())
 
 
