@@ -96,6 +96,7 @@ class PackTrainer:
             shared_order=self._shared_order,
             together=self.choice.together,
             steps=steps,
+            convolves=self._timed is not None,
             probe=self._probe,
         )
 

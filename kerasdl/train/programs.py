@@ -48,6 +48,7 @@ class Programs:
         shared_order: Whether all see the same batches.
         together: Whether one program runs them all at once.
         steps: How many steps are to come.
+        convolves: Whether steps hold convolutions.
         probe: Who measures members between epochs, by `measure(state, batch)`.
     """
 
@@ -60,6 +61,7 @@ class Programs:
         shared_order: bool,
         together: bool,
         steps: int,
+        convolves: bool = False,
         probe: Probe | None = None,
     ) -> None:
         self.together = together and members > 1
@@ -74,7 +76,9 @@ class Programs:
         seen: tuple[int, ...] | None = None if observer is None else (len(observer.names), observer.numbers)
         if seen is not None and self.together:
             seen = (members, *seen)
-        epoch = backend.epoch_program(step, lambda state: results(state[METRICS]), seen, brief=brief)
+        epoch = backend.epoch_program(
+            step, lambda state: results(state[METRICS]), seen, convolves=convolves, brief=brief
+        )
         compiled = backend.compiled(evaluate, brief=brief), backend.compiled(results, brief=brief)
         self._compiled = (epoch, compiled[0])
         if self.together:

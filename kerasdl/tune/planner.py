@@ -127,11 +127,10 @@ def _pack(members: tuple[Member, ...], built: Blueprint) -> Pack:
         return Pack(members, f"alone, by Keras' fit on {backend}: {built.obstacle}", fused=False)
     shared = max(len(member.trials) for member in members)
     stages = f"; up to {shared} trials share their epochs" if shared > 1 else ""
+    how = f"pack of {len(members)} on {backend}{stages}"
     if len(members) == 1:
-        return Pack(members, f"alone, as one program on {backend}: no other trial builds the same program{stages}")
-    return Pack(
-        members, f"pack of {len(members)} on {backend}{stages}", timed=built.architecture if built.timed else None
-    )
+        how = f"alone, as one program on {backend}: no other trial builds the same program{stages}"
+    return Pack(members, how, timed=built.architecture if built.timed else None)
 
 
 def blueprint(trial: Trial, dataset: Dataset, watch: Watch | None = None) -> Blueprint:

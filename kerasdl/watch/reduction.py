@@ -42,7 +42,7 @@ def reduce(
     given = [ops.zeros_like(weight) if own is None else own for own, weight in zip(gradients, old, strict=True)]
     given, old, new = (list(map(_float32, tensors)) for tensors in (given, old, new))
     sums = (_together if side_by_side else _one_by_one)(given, old, new)
-    columns = _columns(sums, [_size(weight) for weight in old])
+    columns = _columns(ops.sqrt(sums[:3]), sums[3], [_size(weight) for weight in old])
     missing = np.array([gradient is None for gradient in gradients])
     if missing.any():
         lacks = ops.convert_to_tensor(missing)
@@ -62,23 +62,17 @@ def reduce_flat(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]
     Returns:
         A float32 tensor `(weights, 4)`, as `reduce` gives it.
     """
-    terms = ops.stack(
-        [
-            ops.square(gradient),
-            ops.square(old),
-            ops.square(new - old),
-            ops.cast(ops.not_equal(gradient, 0), "float32"),
-        ]
-    )
     ends = np.cumsum(sizes).tolist()
-    parts = [terms[:, end - size : end] for end, size in zip(ends, sizes, strict=True)]
-    sums = ops.stack([ops.sum(part, axis=1) for part in parts], axis=1)
-    return ops.stack(_columns(sums, sizes), axis=1)
+    places = [(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    # A norm of a part reads it once and writes one number; squares would be written and read again.
+    norms = [ops.stack([ops.norm(tensor[start:end]) for start, end in places]) for tensor in (gradient, old, new - old)]
+    nonzero = ops.cast(ops.not_equal(gradient, 0), "float32")
+    counts = ops.stack([ops.sum(nonzero[start:end]) for start, end in places])
+    return ops.stack(_columns(norms, counts, sizes), axis=1)
 
 
-def _columns(sums: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """Turns the sums of squares and the counts of nonzeros into the columns of `QUANTITIES`."""
-    norms, nonzero = ops.sqrt(sums[:3]), sums[3]
+def _columns(norms: Sequence[Tensor], nonzero: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Turns the norms of gradients, weights and changes and the counts of nonzeros into the columns of `QUANTITIES`."""
     total = ops.convert_to_tensor(np.array(sizes, "float32"))
     return [norms[0], norms[1], norms[2] / norms[1], (total - nonzero) / total]
 

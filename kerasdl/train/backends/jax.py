@@ -20,8 +20,16 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
 
 
 def epoch_program(
-    step: Callable[..., Any], results: Callable[..., Any], seen: tuple[int, ...] | None, *, brief: bool = False
+    step: Callable[..., Any],
+    results: Callable[..., Any],
+    seen: tuple[int, ...] | None,
+    *,
+    convolves: bool = False,
+    brief: bool = False,
 ) -> Callable[..., Any]:
+    if convolves:
+        return _Stepwise(step, results)
+
     def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
         def after(state: Any, rows: Any) -> Any:
             return step(state, tuple(part[rows] for part in data))
@@ -33,6 +41,28 @@ def epoch_program(
         return state, results(state), rows
 
     return _Program(jax.jit(epoch, donate_argnums=0))
+
+
+class _Stepwise:
+    """An epoch whose steps Python calls: on a CPU XLA runs convolutions inside a loop of its own on one core."""
+
+    def __init__(self, step: Callable[..., Any], results: Callable[..., Any]) -> None:
+        def taken(state: Any, data: Any, rows: Any) -> Any:
+            return step(state, tuple(part[rows] for part in data))
+
+        self._step = _Program(jax.jit(taken, donate_argnums=0))
+        self._results = _Program(jax.jit(results))
+
+    def prepare(self, state: Any, data: Any, full: Any, rest: Any) -> None:
+        for rows in [*full[:1], *([rest] if rest.shape[-1] else [])]:
+            self._step.prepare(state, data, rows)
+
+    def __call__(self, state: Any, data: Any, full: Any, rest: Any) -> Any:
+        found = []
+        for rows in [*full, *([rest] if rest.shape[-1] else [])]:
+            state, own = self._step(state, data, rows)
+            found += own
+        return state, self._results(state), [jnp.stack(found)] if found else []
 
 
 def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:

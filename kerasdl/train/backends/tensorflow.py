@@ -56,7 +56,12 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
 
 
 def epoch_program(
-    step: Callable[..., Any], results: Callable[..., Any], seen: tuple[int, ...] | None, *, brief: bool = False
+    step: Callable[..., Any],
+    results: Callable[..., Any],
+    seen: tuple[int, ...] | None,
+    *,
+    convolves: bool = False,
+    brief: bool = False,
 ) -> Callable[..., Any]:
     def epoch(state: Any, data: Any, full: Any, rest: Any, steps: Any) -> Any:
         def after(state: Any, rows: Any) -> Any:
@@ -75,7 +80,10 @@ def epoch_program(
         return state, results(state), [array.stack() for array in rows]
 
     # The number of steps is an argument so that the program can be compiled by a run of none.
-    return _Program(epoch, brief, lambda full: (tf.constant(0),), lambda full: (tf.constant(full.shape[0]),))
+    # XLA runs convolutions inside a loop on one core of a CPU; TensorFlow's own graph does not.
+    return _Program(
+        epoch, brief or convolves, lambda full: (tf.constant(0),), lambda full: (tf.constant(full.shape[0]),)
+    )
 
 
 def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:

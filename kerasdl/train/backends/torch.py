@@ -36,7 +36,12 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
 
 
 def epoch_program(
-    step: Callable[..., Any], results: Callable[..., Any], seen: tuple[int, ...] | None, *, brief: bool = False
+    step: Callable[..., Any],
+    results: Callable[..., Any],
+    seen: tuple[int, ...] | None,
+    *,
+    convolves: bool = False,
+    brief: bool = False,
 ) -> Callable[..., Any]:
     step, results = compiled(step), compiled(results)
     epochs = itertools.count()
