@@ -15,7 +15,8 @@ from kerasdl.runs.database import FILE_NAME, array_from_bytes, connect, readable
 from kerasdl.runs.ranking import rank
 from kerasdl.runs.regions import PREFIX, Regions, read_regions
 from kerasdl.runs.sharing import Place
-from kerasdl.runs.writer import GRADIENT_STATISTICS, STUDY_NAME
+from kerasdl.runs.writer import GRADIENT_COLUMNS, STUDY_NAME
+from kerasdl.watch.table import STATISTICS
 
 if TYPE_CHECKING:
     import keras
@@ -245,12 +246,10 @@ class Run:
         """
         import pandas as pd
 
-        names = ("epoch", "position", "layer", "variable", "quantity", *GRADIENT_STATISTICS, "steps", "not_finite")
-        columns = ["trial", "configuration", "seed", *names]
-        query = f"""SELECT trial, configuration, seed, {", ".join(names)}
-                    FROM gradient JOIN trial USING (trial) ORDER BY trial, epoch, position"""
+        columns = ["trial", "configuration", "seed", *GRADIENT_COLUMNS]
+        query = f"SELECT {', '.join(columns)} FROM gradient JOIN trial USING (trial) ORDER BY trial, epoch, position"
         found = pd.DataFrame([tuple(row) for row in self._rows(query)], columns=columns)
-        return found.astype(dict.fromkeys(GRADIENT_STATISTICS, float))
+        return found.astype(dict.fromkeys(STATISTICS, float))
 
     def measures(self) -> "pd.DataFrame":
         """Returns what was measured between epochs, where the study's `[watch]` table asks for it.

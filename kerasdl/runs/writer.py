@@ -18,11 +18,12 @@ from filelock import FileLock, Timeout
 
 from kerasdl.errors import BusyError, UserError
 from kerasdl.runs.database import array_to_bytes, connect, readable_errors, to_json
+from kerasdl.watch.table import STATISTICS
 
 LOCK_NAME = "run.lock"
 STUDY_NAME = "study.toml"
 WEIGHTS_NAME = "weights"
-GRADIENT_STATISTICS = ("mean", "median", "p05", "p95", "maximum")
+GRADIENT_COLUMNS = ("epoch", "position", "layer", "variable", "quantity", *STATISTICS, "steps", "not_finite")
 
 
 @dataclass(frozen=True)
@@ -193,13 +194,12 @@ class RunWriter:
             gradients: Rows with `trial`, `position`, `layer`, `variable`, `quantity`, the statistics `mean`, `median`,
                 `p05`, `p95`, `maximum` (NaN of no value), `steps` and `not_finite`.
         """
-        names = ("trial", "position", "layer", "variable", "quantity", *GRADIENT_STATISTICS, "steps", "not_finite")
-        columns = ", ".join(("epoch", *names))
-        places = ", ".join("?" * (1 + len(names)))
-        # SQLite keeps NaN as null.
-        rows = [(epoch, *(row[name] for name in names)) for row in gradients]
+        names = ("trial", *GRADIENT_COLUMNS)
+        places = ", ".join(f":{name}" for name in names)
+        query = f"INSERT OR REPLACE INTO gradient ({', '.join(names)}) VALUES ({places})"
         with self._transaction():
-            self._connection.executemany(f"INSERT OR REPLACE INTO gradient ({columns}) VALUES ({places})", rows)
+            # SQLite keeps NaN as null.
+            self._connection.executemany(query, [{**row, "epoch": epoch} for row in gradients])
 
     def record_measures(self, epoch: int, measures: Mapping[int, Mapping[str, float]]) -> None:
         """Writes what was measured after an epoch.
