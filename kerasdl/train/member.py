@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kerasdl.train import numbers
-from kerasdl.train.optimizer import OptimizerProgram, current
+from kerasdl.train.optimizer import OptimizerProgram, current, laid_flat
 from kerasdl.train.watching import Observer
 
 Tensors = list[Any]
@@ -108,15 +108,17 @@ class MemberProgram:
         after = State(trainable, non_trainable, optimizer, metrics, state.numbers, random)
         return after, self._observed(gradients, state, after)
 
-    def _loss(self, state: State, parameters: Tensors, batch: tuple[Any, ...]) -> tuple[Any, tuple[Any, Any, Any]]:
-        """Returns the loss in training mode; the predictions and what the forward pass changed."""
+    def _loss(
+        self, state: State, parameters: Tensors, batch: tuple[Any, ...], *, training: bool = True
+    ) -> tuple[Any, tuple[Any, Any, Any]]:
+        """Returns the loss; the predictions and what the forward pass changed."""
         mapping = [
             *zip(self._trainable, parameters, strict=True),
             *zip(self._non_trainable, state.non_trainable, strict=True),
         ]
         pure = self._backend.pure(state.random)
         with pure as drawn, keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-            predictions, loss = self._forward(state, batch, training=True)
+            predictions, loss = self._forward(state, batch, training=training)
         return loss, (predictions, current(scope, self._non_trainable, state.non_trainable), drawn.state)
 
     def loss_and_gradients(self, state: State, parameters: Tensors, batch: tuple[Any, ...]) -> tuple[Any, Tensors]:
@@ -134,19 +136,15 @@ class MemberProgram:
         (loss, _), gradients = found
         return loss, gradients
 
-    def loss(self, state: State, parameters: Tensors, batch: tuple[Any, ...]) -> Any:
-        """Computes the loss of a batch in training mode, a scalar, and changes nothing."""
-        return self._loss(state, parameters, batch)[0]
-
-    def inference_loss(self, state: State, batch: tuple[Any, ...]) -> Any:
-        """Computes the loss of a batch in inference mode, a scalar."""
-        return self._evaluated(state, batch)[1]
+    def loss(self, state: State, parameters: Tensors, batch: tuple[Any, ...], *, training: bool) -> Any:
+        """Computes the loss of a batch in training or inference mode, a scalar, and changes nothing."""
+        return self._loss(state, parameters, batch, training=training)[0]
 
     def _observed(self, gradients: Tensors, before: State, after: State) -> Tensors:
         if self.observer is None:
             return []
         flat = self.optimizer.flattened
-        gradient = keras.ops.concatenate([keras.ops.reshape(one, (-1,)) for one in gradients])
+        gradient = laid_flat(gradients)
         scale = self.optimizer.scale(before.optimizer)
         if scale is not None:
             gradient = gradient / scale
@@ -159,17 +157,9 @@ class MemberProgram:
         Returns:
             The state with its metrics updated, and the predictions, `(batch, *outputs)`.
         """
-        predictions, loss = self._evaluated(state, batch)
+        parameters = self.optimizer.unpack(state.trainable)
+        loss, (predictions, *_) = self._loss(state, parameters, batch, training=False)
         return state._replace(metrics=self._update_metrics(state.metrics, loss, batch, predictions)), predictions
-
-    def _evaluated(self, state: State, batch: tuple[Any, ...]) -> tuple[Any, Any]:
-        mapping = [
-            *zip(self._trainable, self.optimizer.unpack(state.trainable), strict=True),
-            *zip(self._non_trainable, state.non_trainable, strict=True),
-        ]
-        pure = self._backend.pure(state.random)
-        with pure, keras.StatelessScope(state_mapping=mapping, collect_losses=True):
-            return self._forward(state, batch, training=False)
 
     def _forward(self, state: State, batch: tuple[Any, ...], *, training: bool) -> tuple[Any, Any]:
         x, y, weights = _parts(batch)

@@ -107,9 +107,7 @@ class OptimizerProgram:
 
     def flattened(self, tensors: Tensors) -> Any:
         """Returns what travels for the trainable variables as one flat tensor."""
-        if self.flat:
-            return tensors[0]
-        return keras.ops.concatenate([keras.ops.cast(keras.ops.reshape(one, (-1,)), "float32") for one in tensors])
+        return tensors[0] if self.flat else laid_flat(tensors)
 
     def learning_rate(self, state: Tensors) -> Any:
         """Returns the learning rate of the coming step, a scalar."""
@@ -169,7 +167,7 @@ class OptimizerProgram:
         if self.flat:
             # Clipping by a variable's norm needs the variables apart.
             gradients = self._optimizer._clip_gradients(gradients)
-            gradients = [keras.ops.concatenate([keras.ops.reshape(gradient, (-1,)) for gradient in gradients])]
+            gradients = [laid_flat(gradients)]
         mapping = [*zip(self.targets, tensors, strict=True), *zip(self._own, state, strict=True)]
         with keras.StatelessScope(state_mapping=mapping) as scope, numbers.replaced(self._numbers, own):
             self._step(gradients)
@@ -187,6 +185,11 @@ class OptimizerProgram:
         finally:
             for name, value in clipping.items():
                 setattr(self._optimizer, name, value)
+
+
+def laid_flat(tensors: Tensors) -> Any:
+    """Returns tensors one after another in one float32 tensor, `(elements,)`."""
+    return keras.ops.concatenate([keras.ops.cast(keras.ops.reshape(one, (-1,)), "float32") for one in tensors])
 
 
 def current(scope: keras.StatelessScope, variables: list[keras.Variable], before: Tensors) -> Tensors:

@@ -84,7 +84,7 @@ class AlongGradient:
             changes.append(change)
             smoothness.append(change / (length * norm))
         spread = ops.max(ops.stack(losses)) - ops.min(ops.stack(losses))
-        numbers = [loss, program.inference_loss(state, batch), norm, spread]
+        numbers = [loss, program.loss(state, parameters, batch, training=False), norm, spread]
         numbers += [ops.max(ops.stack(changes)), ops.max(ops.stack(smoothness)), *moments]
         return ops.stack([ops.cast(ops.reshape(number, ()), "float32") for number in numbers])
 
@@ -103,7 +103,7 @@ class AlongGradient:
         with ExitStack() as stack:
             for named in self._layers:
                 stack.enter_context(seen_calls(named, see))
-            program.loss(state, list(parameters), batch)
+            program.loss(state, list(parameters), batch, training=True)
         missing = [ops.convert_to_tensor(np.float32(np.nan))] * 2
         return [one for named in self._layers for one in found.get(named.name, missing)]
 

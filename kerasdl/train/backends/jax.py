@@ -27,16 +27,16 @@ def epoch_program(
     convolves: bool = False,
     brief: bool = False,
 ) -> Callable[..., Any]:
+    def after(state: Any, data: Any, rows: Any) -> Any:
+        return step(state, tuple(part[rows] for part in data))
+
     if convolves:
-        return _Stepwise(step, results)
+        return _Stepwise(after, results)
 
     def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
-        def after(state: Any, rows: Any) -> Any:
-            return step(state, tuple(part[rows] for part in data))
-
-        state, rows = jax.lax.scan(after, state, full)
+        state, rows = jax.lax.scan(lambda state, rows: after(state, data, rows), state, full)
         if rest.shape[-1]:
-            state, last = after(state, rest)
+            state, last = after(state, data, rest)
             rows = jax.tree.map(lambda all_, one: jnp.concatenate([all_, one[None]]), rows, last)
         return state, results(state), rows
 
@@ -47,10 +47,7 @@ class _Stepwise:
     """An epoch whose steps Python calls: on a CPU XLA runs convolutions inside a loop of its own on one core."""
 
     def __init__(self, step: Callable[..., Any], results: Callable[..., Any]) -> None:
-        def taken(state: Any, data: Any, rows: Any) -> Any:
-            return step(state, tuple(part[rows] for part in data))
-
-        self._step = _Program(jax.jit(taken, donate_argnums=0))
+        self._step = _Program(jax.jit(step, donate_argnums=0))
         self._results = _Program(jax.jit(results))
 
     def prepare(self, state: Any, data: Any, full: Any, rest: Any) -> None:
