@@ -12,6 +12,7 @@ from kerasdl.watch.along_gradient import AlongGradient
 from kerasdl.watch.gradients import GradientMagnitude
 from kerasdl.watch.layers import Choice, choose_variables
 from kerasdl.watch.reduction import QUANTITIES, reduce_flat
+from kerasdl.watch.steps.recording import without_ratio
 
 Tell = Callable[[int, Names, Mapping[int, np.ndarray]], None]
 TellMeasures = Callable[[int, Sequence[str], Mapping[int, np.ndarray]], None]
@@ -42,10 +43,7 @@ class GradientObserver:
         rows = reduce_flat(gradient, old, new, self._sizes)
         if self._places.tolist() != [*range(len(self._sizes))]:
             rows = ops.take(rows, self._places, axis=0)
-        if moved is None:
-            return rows
-        others = ops.convert_to_tensor(np.array([quantity != "update_ratio" for quantity in QUANTITIES]))
-        return ops.where(ops.logical_or(moved, others), rows, float("nan"))
+        return without_ratio(rows, moved)
 
 
 class TrialWatch:

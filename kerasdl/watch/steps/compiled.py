@@ -68,7 +68,7 @@ class CompiledStep(RecordingStep):
 
         def with_row() -> Tensor:
             rows = reduction.reduce(update.gradients, update.old, update.new, self._side_by_side)
-            rows = without_ratio(rows, update)
+            rows = without_ratio(rows, update.moved)
             place = ops.stack([ops.zeros((), "int32"), 1 + ops.cast(block[0, 0, 1], "int32")])
             return ops.scatter_update(block, place[:, None], ops.stack([counts + both, rows]))
 

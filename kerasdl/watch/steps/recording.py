@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from kerasdl.watch import reduction
-from kerasdl.watch.seam import Update
 
 Tensor = Any
 Listened = Callable[[], Sequence[keras.Variable]]
@@ -48,9 +47,9 @@ class RecordingStep:
         return np.concatenate(self._read) if self._read else np.zeros((0, 0, len(reduction.QUANTITIES)), "float32")
 
 
-def without_ratio(rows: Tensor, update: Update) -> Tensor:
-    """Makes the update's ratio NaN where a step only gathered gradients or was skipped."""
-    if update.moved is None:
+def without_ratio(rows: Tensor, moved: Tensor | None) -> Tensor:
+    """Makes the update's ratio NaN where a step only gathered gradients or was skipped; `None`: every step moves."""
+    if moved is None:
         return rows
     others = np.array([quantity != "update_ratio" for quantity in reduction.QUANTITIES])
-    return ops.where(ops.logical_or(update.moved, ops.convert_to_tensor(others)), rows, float("nan"))
+    return ops.where(ops.logical_or(moved, ops.convert_to_tensor(others)), rows, float("nan"))

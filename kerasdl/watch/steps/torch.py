@@ -32,7 +32,7 @@ class Step(RecordingStep):
         if heard:
             with torch.no_grad():
                 rows = reduce(heard[-1].gradients, heard[-1].old, heard[-1].new)
-                self._waiting.append(without_ratio(rows, heard[-1]))
+                self._waiting.append(without_ratio(rows, heard[-1].moved))
         if len(self._waiting) >= ROWS:
             self._empty()
         return logs
