@@ -11,7 +11,7 @@ import numpy as np
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.statistics import MeanTest, mean_test
 from kerasdl.report.tables import Table
-from kerasdl.report.words import change, is_share, metric_name, number, score, setting_name, value
+from kerasdl.report.words import change, is_share, mean_with_half, metric_name, number, score, setting_name, value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,12 +129,7 @@ class Row:
             return "never"
         missing = f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else ""
         low, high = mean_test(known).interval()
-        half = (high - low) / 2
-        if self.metric and is_share(self.metric):
-            spread = f" ± {change(self.metric, half, with_unit=False, signed=False)}" if math.isfinite(half) else ""
-            return f"{score(self.metric, float(known.mean()))}{spread}{missing}"
-        spread = f" ± {number(half, 2)}" if math.isfinite(half) else ""
-        return f"{number(float(known.mean()), 3)}{spread}{missing}"
+        return mean_with_half(self.metric, float(known.mean()), (high - low) / 2) + missing
 
     def difference(self) -> str:
         """Returns on - off with its 95 % interval."""

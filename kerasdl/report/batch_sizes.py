@@ -9,7 +9,7 @@ from kerasdl.report.scores import key
 from kerasdl.report.statistics import mean_test
 from kerasdl.report.tables import Table
 from kerasdl.report.training import by_configuration
-from kerasdl.report.words import change, is_share, metric_name, number, score, value
+from kerasdl.report.words import mean_with_half, metric_name, value
 
 SETTING = "batch_size"
 
@@ -88,8 +88,4 @@ def _shown(metric: str, values: list[float]) -> str:
     if not known:
         return "unknown"
     low, high = mean_test(known).interval()
-    mean, half = float(np.mean(known)), (high - low) / 2
-    if metric and is_share(metric):
-        spread = change(metric, half, with_unit=False, signed=False)
-        return score(metric, mean) + (f" ± {spread}" if math.isfinite(half) else "")
-    return number(mean, 3) + (f" ± {number(half, 2)}" if math.isfinite(half) else "")
+    return mean_with_half(metric, float(np.mean(known)), (high - low) / 2)

@@ -1,13 +1,11 @@
 """The best configurations, trained once more on training and validation rows and tested once."""
 
-import math
-
 import numpy as np
 
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.statistics import mean_test
 from kerasdl.report.tables import Table
-from kerasdl.report.words import change, is_share, metric_name, number, score
+from kerasdl.report.words import mean_with_half, metric_name, score
 
 
 def retrained_table(evidence: Evidence) -> Table | None:
@@ -45,8 +43,4 @@ def _shown(metric: str, values: list[float]) -> str:
     if not values:
         return "diverged"
     low, high = mean_test(values).interval()
-    mean, half = float(np.mean(values)), (high - low) / 2
-    if not math.isfinite(half):
-        return score(metric, mean)
-    spread = change(metric, half, with_unit=False, signed=False) if is_share(metric) else number(half, 2)
-    return f"{score(metric, mean)} ± {spread}"
+    return mean_with_half(metric, float(np.mean(values)), (high - low) / 2)

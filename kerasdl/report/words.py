@@ -104,6 +104,20 @@ def span(name: str, low: float, high: float) -> str:
     return f"{change(name, low, with_unit=False)} to {change(name, high, with_unit=False)}"
 
 
+def mean_with_half(name: str, mean: float, half: float) -> str:
+    """Returns a mean with half of its interval.
+
+    Args:
+        name: The metric that is averaged; empty for other numbers.
+        mean: The mean.
+        half: Half of its interval's width, left out where it is not finite.
+    """
+    shown = score(name, mean) if name else number(mean, 3)
+    if not math.isfinite(half):
+        return shown
+    return f"{shown} ± {change(name, half, with_unit=False, signed=False) if is_share(name) else number(half, 2)}"
+
+
 def plural(count: int, noun: str) -> str:
     """Returns a count with its noun: `"1 repeat"`, `"3 repeats"`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

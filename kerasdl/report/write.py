@@ -33,7 +33,7 @@ def write_report(run: "Run") -> "Path":
     Raises:
         UserError: The run holds nothing yet, or its directory cannot be written to.
     """
-    from kerasdl.report.figures.style import styled
+    from kerasdl.drawing import styled
 
     evidence = gather(run)
     folder = run.path / FIGURES_NAME

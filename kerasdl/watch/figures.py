@@ -1,11 +1,11 @@
 """Pictures of what was watched: gradients, updates and activations, by layer and epoch."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.drawing import GREY, LINES, PALE, new_figure, styled
 from kerasdl.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -13,40 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# M. Okabe and K. Ito, Color Universal Design, 2008; each with a marker, so that colour is never alone.
-_LINES = (
-    ("#0072B2", "o"),
-    ("#E69F00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#56B4E9", "v"),
-    ("#D55E00", "P"),
-    ("#000000", "X"),
-)
-_GREY = "#6b7280"
 # Even in lightness, and the same to people who see no red or no green (J. Nuñez et al., PLOS ONE 13(7), 2018).
 _MAP = "cividis"
-
-_LOOK = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#4b5563",
-    "axes.axisbelow": True,
-    "grid.color": "#e5e7eb",
-    "grid.linewidth": 0.7,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "legend.fontsize": 8.0,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-    # A dollar sign in a layer's name is a dollar sign.
-    "text.parse_math": False,
-}
 
 
 def gradient_map(table: "pd.DataFrame", quantity: str = "gradient_norm", statistic: str = "median") -> "Figure":
@@ -70,8 +38,8 @@ def gradient_map(table: "pd.DataFrame", quantity: str = "gradient_norm", statist
     values = rows.assign(name=rows["layer"] + "/" + rows["variable"]).pivot(
         index="name", columns=["fit", "epoch"], values=statistic
     )
-    with _look():
-        figure = _figure(1.8 + _name_width(names) + min(0.32 * values.shape[1], 5.5), 1.1 + 0.22 * len(names))
+    with styled():
+        figure = new_figure(1.8 + _name_width(names) + min(0.32 * values.shape[1], 5.5), 1.1 + 0.22 * len(names))
         axes = figure.subplots()
         title = f"{_QUANTITIES[quantity][0]}, {_STATISTICS[statistic]} of the steps"
         _cells(figure, axes, values.reindex(names), _QUANTITIES[quantity][1], logarithmic=quantity != "zero_share")
@@ -139,8 +107,8 @@ def activation_maps(table: "pd.DataFrame") -> "Figure":
     panels = [panel for panel in panels if rows[panel[0]].notna().any()]
     columns = rows.groupby(["fit", "epoch"]).ngroups
     width = 0.6 + _name_width(names) + len(panels) * (1.3 + min(0.22 * columns, 2.0))
-    with _look():
-        figure = _figure(width, 1.3 + 0.24 * len(names))
+    with styled():
+        figure = new_figure(width, 1.3 + 0.24 * len(names))
         panes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (column, title, factor) in zip(panes, panels, strict=True):
             values = rows.pivot(index="name", columns=["fit", "epoch"], values=column).reindex(names) * factor
@@ -180,22 +148,6 @@ def _of_quantity(table: "pd.DataFrame", quantity: str, statistic: str) -> "pd.Da
     return table[table["quantity"] == quantity]
 
 
-def _look() -> AbstractContextManager[None]:
-    import matplotlib
-
-    context: AbstractContextManager[None] = matplotlib.rc_context(_LOOK)
-    return context
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _name_width(names: Sequence[str]) -> float:
     """Returns the inches that names on an axis take."""
     return 0.068 * max(map(len, names))
@@ -215,7 +167,7 @@ def _cells(
     numbers = values.to_numpy(float)
     shown = np.ma.masked_where(~np.isfinite(numbers) | (logarithmic & (numbers <= 0)), numbers)
     # What has no colour is neither small nor large: hatches show through.
-    axes.patch.set(facecolor="white", hatch="////", edgecolor="#c9ced6")
+    axes.patch.set(facecolor="white", hatch="////", edgecolor=PALE)
     norm = _norm(shown, logarithmic, share, centred)
     mesh = axes.pcolormesh(shown, cmap="PuOr" if centred else _MAP, norm=norm, edgecolors="white", linewidth=0.4)
     axes.invert_yaxis()
@@ -224,6 +176,7 @@ def _cells(
     _epoch_ticks(axes, epochs, 0.5)
     if shown.count() < shown.size:
         axes.set_xlabel("epoch (hatched: no value)")
+    axes.grid(visible=False)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -254,7 +207,7 @@ def _epoch_ticks(axes: "Axes", columns: Sequence[tuple[int, int]], offset: float
     axes.set_xticks([place + offset for place in labels], list(labels.values()))
     axes.set_xlabel("epoch")
     for place in begins:
-        axes.axvline(place - 0.5 + offset, color=_GREY, linewidth=0.9, linestyle=(0, (2, 2)))
+        axes.axvline(place - 0.5 + offset, color=GREY, linewidth=0.9, linestyle=(0, (2, 2)))
 
 
 def _lines(
@@ -270,12 +223,12 @@ def _lines(
     columns = list(dict.fromkeys(zip(rows["fit"], rows["epoch"], strict=True)))
     place = {column: number for number, column in enumerate(columns)}
     names = [f"{layer}/{weights[layer]}" for layer in chosen]
-    with _look():
-        figure = _figure(4.6 + _name_width(names), 3.0)
+    with styled():
+        figure = new_figure(4.6 + _name_width(names), 3.0)
         axes = figure.subplots()
         # More bands than a few hide one another.
         banded = len(chosen) <= 3
-        for layer, name, (colour, marker) in zip(chosen, names, _LINES, strict=False):
+        for layer, name, (colour, marker) in zip(chosen, names, LINES, strict=False):
             own = rows[(rows["layer"] == layer) & (rows["variable"] == weights[layer])]
             x = [place[column] for column in zip(own["fit"], own["epoch"], strict=True)]
             median, low, high = (own[part].where(own[part] > 0).to_numpy(float) for part in ("median", "p05", "p95"))
@@ -283,9 +236,9 @@ def _lines(
                 axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
             axes.plot(x, median, color=colour, marker=marker, markersize=4, linewidth=1.5, label=name)
         if reference is not None:
-            axes.axhline(reference[0], color=_GREY, linewidth=1.2, linestyle=(0, (5, 3)), label=reference[1])
+            axes.axhline(reference[0], color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), label=reference[1])
         axes.set_yscale("log")
-        axes.grid(visible=True, axis="y")
+        axes.grid(visible=False, axis="x")
         axes.set_ylabel(_QUANTITIES[quantity][1])
         _epoch_ticks(axes, columns, 0)
         spread = " and 5 to 95 %" if banded else ""
@@ -297,11 +250,11 @@ def _lines(
 
 def _chosen(names: Sequence[str], layers: Sequence[str] | None) -> list[str]:
     if layers is None:
-        places = np.linspace(0, len(names) - 1, min(len(_LINES), len(names))).round().astype(int)
+        places = np.linspace(0, len(names) - 1, min(len(LINES), len(names))).round().astype(int)
         return [names[place] for place in places]
     for layer in layers:
         if layer not in names:
             raise UserError(f"the table has no layer {layer!r}; {nearest(layer, names)}")
-    if len(layers) > len(_LINES):
-        raise UserError(f"{len(layers)} layers are too many to tell apart in one picture; choose up to {len(_LINES)}")
+    if len(layers) > len(LINES):
+        raise UserError(f"{len(layers)} layers are too many to tell apart in one picture; choose up to {len(LINES)}")
     return list(layers)

@@ -107,7 +107,8 @@ def table(medians: Mapping[Case, Facts], options: Options) -> str:
 
 def draw(medians: Mapping[Case, Facts], options: Options) -> None:
     """Draws the shares against the number of members."""
-    from kerasdl.report.figures.style import BLUE, GREEN, VERMILION, new_figure, number_ticks, styled
+    from kerasdl.drawing import BLUE, GREEN, VERMILION, new_figure, styled
+    from kerasdl.report.figures.style import number_ticks
 
     with styled():
         figure = new_figure(5.6, 3.6)

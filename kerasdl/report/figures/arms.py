@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.drawing import BLUE, VERMILION, new_figure
 from kerasdl.report.arms import MEASURES, Arm, Pair, pairs
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.figures.style import BLUE, VERMILION, Picture, new_figure
+from kerasdl.report.figures.style import Picture
 from kerasdl.report.words import metric_name, scale, sentence, setting_name, unit, value
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.drawing import BLUE, VERMILION, new_figure
 from kerasdl.report.classes import ClassAccuracy, display_order
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.figures.style import BLUE, VERMILION, Picture, label, new_figure, strip_grid
+from kerasdl.report.figures.style import Picture, label, strip_grid
 from kerasdl.report.words import plural, score
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.drawing import BLUE, VERMILION, new_figure
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.figures.style import BLUE, VERMILION, Picture, new_figure, wrapped
+from kerasdl.report.figures.style import Picture, wrapped
 from kerasdl.report.words import plural, scale, sentence, setting_name, unit
 
 if TYPE_CHECKING:

@@ -4,34 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.drawing import LINES, new_figure
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.figures.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    Picture,
-    label,
-    new_figure,
-)
+from kerasdl.report.figures.style import Picture, label
 from kerasdl.report.gradients import Course, courses
 from kerasdl.report.words import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_LINES = (
-    (BLUE, "o"),
-    (ORANGE, "s"),
-    (GREEN, "^"),
-    (PURPLE, "D"),
-    (SKY, "v"),
-    (VERMILION, "P"),
-    (BLACK, "X"),
-)
 
 
 def draw_gradients(evidence: Evidence) -> Picture | None:
@@ -54,11 +34,11 @@ def draw_gradients(evidence: Evidence) -> Picture | None:
     row = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
     handles = [
         _draw(row[0], course, style, evidence.scores.describe(course.index))
-        for course, style in zip(chosen, _LINES, strict=False)
+        for course, style in zip(chosen, LINES, strict=False)
     ]
     row[0].set_title("first epoch")
     if long:
-        for course, style in zip(chosen, _LINES, strict=False):
+        for course, style in zip(chosen, LINES, strict=False):
             if course.index in last:
                 _draw(row[1], last[course.index], style, "")
         row[1].set_title("last epoch")
@@ -84,9 +64,9 @@ def draw_gradients(evidence: Evidence) -> Picture | None:
 
 def _chosen(found: list[Course]) -> list[Course]:
     """Returns at most seven, evenly spaced over the ranking, the best and the last among them."""
-    if len(found) <= len(_LINES):
+    if len(found) <= len(LINES):
         return found
-    places = np.linspace(0, len(found) - 1, len(_LINES)).round().astype(int)
+    places = np.linspace(0, len(found) - 1, len(LINES)).round().astype(int)
     return [found[place] for place in places]
 
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.drawing import new_figure
 from kerasdl.report.comparisons import influence
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.figures.style import Picture, label, new_figure, strip_grid, wrapped
+from kerasdl.report.figures.style import Picture, label, strip_grid, wrapped
 from kerasdl.report.scores import Scores, key
 from kerasdl.report.words import metric_name, number, scale, score, setting_name, unit, value
 

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.drawing import BLUE, GREY, new_figure
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.figures.style import BLUE, GREY, Picture, label, new_figure
+from kerasdl.report.figures.style import Picture, label
 from kerasdl.report.words import metric_name, plural, scale, score, sentence, setting_name, unit, value
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.drawing import new_figure
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.figures.style import Picture, label, new_figure, strip_grid
+from kerasdl.report.figures.style import Picture, label, strip_grid
 from kerasdl.report.scores import Scores, key
 from kerasdl.report.words import describe, metric_name, plural, score
 from kerasdl.runs.regions import Regions

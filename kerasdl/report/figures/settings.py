@@ -5,22 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.drawing import BLUE, GREY, PALE, VERMILION, new_figure
 from kerasdl.report.blocks import Block, block, living_levels
 from kerasdl.report.comparisons import FEWEST_FOR_THIRDS
 from kerasdl.report.divergence import count_by_level
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.figures.style import (
-    BLUE,
-    GREY,
-    PALE,
-    VERMILION,
-    Picture,
-    is_log_spaced,
-    label,
-    new_figure,
-    number_ticks,
-    wrapped,
-)
+from kerasdl.report.figures.style import Picture, is_log_spaced, label, number_ticks, wrapped
 from kerasdl.report.scores import Scores, is_numeric, key
 from kerasdl.report.statistics import within_errors
 from kerasdl.report.words import metric_name, number, plural, scale, score, sentence, setting_name, unit, value

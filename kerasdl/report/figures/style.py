@@ -1,68 +1,19 @@
-"""How all figures look, and what carries one to the page."""
+"""What carries a figure to the page, and how its text and axes are written."""
 
 import io
 import math
 import unicodedata
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from kerasdl.drawing import RESOLUTION, styled
 from kerasdl.report.words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-# M. Okabe and K. Ito, Color Universal Design, 2008.
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-)
-GREY = "#6b7280"
-PALE = "#c9ced6"
-
-# Dots an inch of the PNG files.
-RESOLUTION = 150
-
-_PARAMETERS = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#4b5563",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e5e7eb",
-    "grid.linewidth": 0.7,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "legend.fontsize": 8.0,
-    "legend.frameon": False,
-    "hatch.linewidth": 0.6,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.08,
-    "figure.constrained_layout.h_pad": 0.06,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "kerasdl",
-    # A dollar sign in a class name is a dollar sign.
-    "text.parse_math": False,
-    "axes.formatter.use_mathtext": False,
-    # One resolution and no fitting of letters to pixels: text measures the same for the layout and for every format.
-    "figure.dpi": RESOLUTION,
-    "text.hinting": "none",
-    "axes.unicode_minus": True,
-}
 
 
 @dataclass(frozen=True)
@@ -126,24 +77,6 @@ class Picture:
         with styled():
             canvas.print_png(buffer, metadata={"Software": None}, pil_kwargs=options)
         return buffer.getvalue()
-
-
-def styled() -> AbstractContextManager[None]:
-    """Returns the context in which figures are made and saved; matplotlib's own settings are put back after it."""
-    import matplotlib
-
-    context: AbstractContextManager[None] = matplotlib.rc_context(_PARAMETERS)
-    return context
-
-
-def new_figure(width: float, height: float) -> "Figure":
-    """Makes an empty figure, in inches, that draws with Agg."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 @cache
