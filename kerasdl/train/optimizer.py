@@ -35,6 +35,8 @@ _OVERRIDDEN = (
     "_backend_increment_gradient_accumulators",
 )
 
+_CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
+
 Tensors = list[Any]
 
 
@@ -72,6 +74,8 @@ class OptimizerProgram:
         operations, which neither a StatelessScope nor a vectorizer can follow; JAX' are pure already.
         """
         optimizer = self._optimizer
+        if optimizer.gradient_accumulation_steps:
+            object.__setattr__(optimizer, "_backend_apply_gradients", MethodType(_accumulate, optimizer))
         if keras.backend.backend() == "jax":
             return
         base = next(kind for kind in type(optimizer).__mro__ if kind.__name__ == "BaseOptimizer")
@@ -100,10 +104,12 @@ class OptimizerProgram:
 
     def moved(self, before: Tensors, after: Tensors) -> Any:
         """Tells whether a step changed weights, a boolean scalar; `None` where every step does."""
-        if self._loss_scale is None:
+        steps = self._optimizer.gradient_accumulation_steps
+        if self._loss_scale is None and not steps:
             return None
-        place = next(i for i, one in enumerate(self._own) if one is self._optimizer.iterations)
-        return keras.ops.not_equal(before[place], after[place])
+        place = next(i for i, one in enumerate(self._own) if one is self._optimizer._iterations)
+        moved = keras.ops.not_equal(before[place], after[place])
+        return keras.ops.logical_and(moved, keras.ops.equal(after[place] % steps, 0)) if steps else moved
 
     def flattened(self, tensors: Tensors) -> Any:
         """Returns what travels for the trainable variables as one flat tensor."""
@@ -177,7 +183,7 @@ class OptimizerProgram:
         if not self.flat:
             self._optimizer.apply(gradients, self.targets)
             return
-        clipping = {name: getattr(self._optimizer, name) for name in ("clipnorm", "global_clipnorm", "clipvalue")}
+        clipping = {name: getattr(self._optimizer, name) for name in _CLIPPING}
         for name in clipping:
             setattr(self._optimizer, name, None)
         try:
@@ -209,6 +215,28 @@ def _nadam_update_step(
         optimizer.update_step(gradient, variable, learning_rate)
 
 
+def _accumulate(optimizer: keras.Optimizer, gradients: Tensors, variables: list[keras.Variable]) -> None:
+    """Steps by the mean of several batches' gradients, as Keras does, by choosing between values instead of branches.
+
+    A vectorizer follows no branch that differs from member to member.
+    """
+    steps = optimizer.gradient_accumulation_steps
+    moves = keras.ops.equal((optimizer._iterations + 1) % steps, 0)
+    own = [optimizer._accumulated_gradients[optimizer._get_variable_index(variable)] for variable in variables]
+    sums = [gradient + variable for gradient, variable in zip(gradients, own, strict=True)]
+    changing = [*variables, *optimizer.variables]
+    before = [variable.value for variable in changing]
+    optimizer._apply_weight_decay(variables)
+    means = optimizer._clip_gradients([one / steps for one in sums])
+    optimizer._backend_update_step(means, variables, optimizer.learning_rate)
+    for variable, old in zip(changing, before, strict=True):
+        variable.assign(keras.ops.where(moves, variable.value, old))
+    for variable, total in zip(own, sums, strict=True):
+        variable.assign(keras.ops.where(moves, keras.ops.zeros_like(total), total))
+    if optimizer.use_ema:
+        optimizer._update_model_variables_moving_average(variables)
+
+
 def _can_be_flat(model: keras.Model, optimizer: keras.Optimizer) -> bool:
     variables = model.trainable_variables
     return (
@@ -217,7 +245,11 @@ def _can_be_flat(model: keras.Model, optimizer: keras.Optimizer) -> bool:
         # On torch Keras' own optimizers are subclasses of these.
         and type(optimizer).__module__.startswith("keras.")
         and not getattr(optimizer, "_exclude_from_weight_decay", None)
-        and optimizer.gradient_accumulation_steps is None
+        and not (optimizer.gradient_accumulation_steps and _clips(optimizer))
         and all(variable.constraint is None and variable.dtype == "float32" for variable in variables)
         and not any(getattr(variable, "overwrite_with_gradient", False) for variable in variables)
     )
+
+
+def _clips(optimizer: keras.Optimizer) -> bool:
+    return any(getattr(optimizer, name) is not None for name in _CLIPPING)

@@ -1,6 +1,7 @@
 """Turns a configuration's settings into a compiled model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -31,6 +32,7 @@ def compiled_model(
     settings: Mapping[str, Any],
     available: Mapping[str, Any],
     rows: int,
+    precision: str | None = None,
 ) -> keras.Model:
     """Builds a configuration's model and compiles it, unless its builder did.
 
@@ -40,10 +42,30 @@ def compiled_model(
         settings: Every setting of the configuration.
         available: What kerasdl gives a builder that asks for it: `input_shape`, `classes`.
         rows: How many rows an epoch has.
+        precision: Name of the policy of layers that have none of their own; Keras' own where absent.
 
     Returns:
         A compiled model.
     """
+    with _policy(precision):
+        return _compiled_model(study, function, settings, available, rows)
+
+
+@contextmanager
+def _policy(name: str | None) -> Iterator[None]:
+    """Makes a policy Keras' own for as long as a model is built; layers keep theirs."""
+    before = keras.config.dtype_policy()
+    if name is not None:
+        keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _compiled_model(
+    study: Study, function: Callable[..., Any], settings: Mapping[str, Any], available: Mapping[str, Any], rows: int
+) -> keras.Model:
     if study.builder.takes_hp:
         hyperparameters = keras_tuner.HyperParameters()
         hyperparameters.values = {**settings}

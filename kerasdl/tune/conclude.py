@@ -53,7 +53,7 @@ def _refuse_empty(writer: RunWriter, read: Run) -> None:
 
 
 def _save_best(writer: RunWriter, maker: TrialMaker, trial: int, settings: Mapping[str, Any]) -> keras.Model:
-    model = maker.model(settings)
+    model = maker.lasting_model(settings)
     model.set_weights(load_weights(writer.directory, trial))
     # Keras warns, when it loads the file, of an optimizer that was saved before it was built.
     model.optimizer.build(model.trainable_variables)

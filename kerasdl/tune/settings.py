@@ -15,6 +15,7 @@ _EVERY_OPTIMIZER = (
     "clipnorm",
     "clipvalue",
     "global_clipnorm",
+    "gradient_accumulation_steps",
 )
 OPTIMIZERS: dict[str, tuple[str, ...]] = {
     "sgd": ("momentum", "nesterov"),
@@ -36,6 +37,7 @@ SCHEDULING = ("schedule", "cycles", "minimum_learning_rate")
 
 _POSITIVE = ("cycles", "learning_rate", "epsilon", "clipnorm", "clipvalue", "global_clipnorm")
 _SHARE = ("momentum", "rho", "beta_1", "beta_2")
+_LEAST = {"epochs": 1, "batch_size": 1, "gradient_accumulation_steps": 2}
 _SWITCH = ("nesterov", "amsgrad", "centered")
 
 
@@ -76,9 +78,9 @@ def check_value(name: str, value: Any, builder: Builder) -> Any:
         if not isinstance(value, str) or value not in SCHEDULES:
             raise ValueError(f"{value!r} is not a schedule; {nearest(str(value), SCHEDULES)}")
         return value
-    if name in ("epochs", "batch_size"):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{value!r} is not a whole number of at least 1")
+    if name in _LEAST:
+        if not isinstance(value, int) or isinstance(value, bool) or value < _LEAST[name]:
+            raise ValueError(f"{value!r} is not a whole number of at least {_LEAST[name]}")
         return value
     if name in _SWITCH:
         if not isinstance(value, bool):

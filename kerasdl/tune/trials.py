@@ -55,8 +55,16 @@ class TrialMaker:
         builders.call(self._function, own, {**self._available, "hp": hyperparameters})
 
     def model(self, settings: Mapping[str, Any]) -> Any:
-        """Builds a configuration's compiled model."""
-        return compiled_model(self._study, self._function, settings, self._available, len(self._dataset.train))
+        """Builds a configuration's compiled model, to be trained."""
+        return self._model(settings, self._study.precision)
+
+    def lasting_model(self, settings: Mapping[str, Any]) -> Any:
+        """Builds a configuration's compiled model as it is kept: in float32 where training computed in less."""
+        return self._model(settings, "float32" if self._study.precision else None)
+
+    def _model(self, settings: Mapping[str, Any], precision: str | None) -> Any:
+        rows = len(self._dataset.train)
+        return compiled_model(self._study, self._function, settings, self._available, rows, precision)
 
     def trial(self, number: int, configuration: int, seed: int, settings: Mapping[str, Any]) -> Trial:
         """Makes one trial of a configuration."""

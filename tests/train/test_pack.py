@@ -33,6 +33,8 @@ OPTIMIZERS = {
     "global_clipnorm": lambda: keras.optimizers.SGD(0.1, global_clipnorm=0.1),
     "clipvalue": lambda: keras.optimizers.SGD(0.1, clipvalue=0.01),
     "schedule": lambda: keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.2, 5, 0.5)),
+    "accumulated": lambda: keras.optimizers.Adam(0.01, gradient_accumulation_steps=3),
+    "accumulated_clipped": lambda: keras.optimizers.AdamW(0.01, clipnorm=0.05, gradient_accumulation_steps=3),
     "ema": lambda: keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9),
 }
 

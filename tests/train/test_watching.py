@@ -17,6 +17,7 @@ OPTIMIZERS = {
     # Overflows in its first steps, which then move nothing.
     "scaled": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1e-5), initial_scale=2.0**112),
     "factor": lambda: keras.optimizers.SGD(0.1, loss_scale_factor=8.0),
+    "accumulated": lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=3),
 }
 
 

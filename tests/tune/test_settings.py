@@ -6,7 +6,7 @@ from kerasdl import models
 from kerasdl.tune.settings import OPTIMIZERS, check_value, known, optimizer_settings
 
 # Arguments of Keras' optimizers that are no numbers to vary.
-NOT_SETTINGS = {"name", "kwargs", "loss_scale_factor", "gradient_accumulation_steps"}
+NOT_SETTINGS = {"name", "kwargs", "loss_scale_factor"}
 # A trial's score is that of its weights, not of their moving average.
 NOT_SETTINGS |= {"use_ema", "ema_momentum", "ema_overwrite_frequency"}
 
