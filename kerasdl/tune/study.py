@@ -42,8 +42,8 @@ class Study(BaseModel):
         batch_size: Rows in a batch.
         optimizer: Name of the optimizer.
         learning_rate: Its learning rate; Keras' default where absent.
-        precision: `"mixed_float16"` or `"mixed_bfloat16"`, Keras' policies that compute in half precision and keep weights
-            in float32; float32 throughout where absent. The winner is kept as a float32 model.
+        precision: `"mixed_float16"` or `"mixed_bfloat16"`, Keras' policies that compute in half precision and keep
+            weights in float32; float32 throughout where absent. The winner is kept as a float32 model.
         space: What varies: for each setting a list of values or a range.
         fixed: Settings of model and optimizer that do not vary.
         early_stopping: When trials end before their last epoch.
