@@ -24,6 +24,9 @@ GAP = 5
 """Slices dropped between slabs of different splits, 1 mm each. Neighbours agree on the class of 0.90 of the pixels in
 which either has grey or white matter; 6 mm apart it is 0.57, far apart 0.31."""
 
+MARGIN = 4
+"""Pixels of 1 mm left round the brain."""
+
 _AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 _FILE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 
@@ -31,10 +34,10 @@ _FILE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 def load(spec: Spec, seed: int) -> Dataset:
     """Loads slices of the T1-weighted template and the tissue of each pixel.
 
-    The class of a pixel is the likeliest of the template's tissue probabilities: grey matter, white matter, or the
-    rest. The volume is cut into slabs across the axis, of each five slabs three for training, one for validation and
-    one for test, with `GAP` slices dropped where two splits meet. Its halves mirror each other voxel by voxel, so that
-    sagittal slices are of the left half alone.
+    Slices are cut to the part that the brain takes. The class of a pixel is the likeliest of the template's tissue
+    probabilities: grey matter, white matter, or the rest. The volume is cut into slabs across the axis, of each five
+    slabs three for training, one for validation and one for test, with `GAP` slices dropped where two splits meet. Its
+    halves mirror each other voxel by voxel, so that sagittal slices are of the left half alone.
 
     Args:
         spec: `size` of the slices, 64 where not given, filled up to it in their proportions; `axis`, `"axial"` where
@@ -54,7 +57,8 @@ def load(spec: Spec, seed: int) -> Dataset:
     usable = np.flatnonzero((tissue > 127).mean(axis=(1, 2)) >= LEAST_BRAIN)
     splits, slabs = _slabs(usable, np.random.default_rng(seed))
     kept = np.sort(np.concatenate(list(splits.values())))
-    images, grey, white = (form.apply(volume[kept][..., np.newaxis]) for volume in volumes)
+    inside = _box(tissue[usable] > 127)
+    images, grey, white = (form.apply(volume[kept][:, *inside, np.newaxis]) for volume in volumes)
     labels = _classes(grey[..., 0], white[..., 0])
     halves = ", the left half, which the right mirrors" if axis == "sagittal" else ""
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in splits.items())
@@ -65,8 +69,8 @@ def load(spec: Spec, seed: int) -> Dataset:
         scaling=by_range(255),
         classes=CLASSES,
         source=f"MNI152 template (ICBM 2009a), 1 mm, via nilearn {_version()}",
-        licence="free to use, copy, modify and distribute with its notice: copyright 1993-2009 Louis Collins, McConnell "
-        "Brain Imaging Centre, Montreal Neurological Institute, McGill University",
+        licence="free to use, copy, modify and distribute with its notice: copyright 1993-2009 Louis Collins, "
+        "McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill University",
         notes=[
             f"{axis} slices{halves}: {counts}; {slabs} slabs with {GAP} slices dropped where two splits meet, "
             f"{len(usable) - len(kept)} in all; {len(tissue) - len(usable)} with less than {LEAST_BRAIN:.0%} of grey "
@@ -106,8 +110,17 @@ def _slices(volume: np.ndarray, axis: str) -> np.ndarray:
     return np.rot90(np.moveaxis(volume, _AXES[axis], 0), axes=(1, 2))
 
 
+def _box(brain: np.ndarray) -> tuple[slice, slice]:
+    """Returns the rows and columns that hold the brain in any slice, and `MARGIN` round them."""
+    found = []
+    for axis in (1, 2):
+        places = np.flatnonzero(brain.any(axis=(0, 3 - axis)))
+        found.append(slice(max(int(places[0]) - MARGIN, 0), int(places[-1]) + 1 + MARGIN))
+    return found[0], found[1]
+
+
 def _classes(grey: np.ndarray, white: np.ndarray) -> np.ndarray:
-    """Returns the likeliest class of each pixel, uint8, from probabilities in 0..255; the earlier where two are equal."""
+    """Returns the likeliest class of each pixel, uint8, from probabilities in 0..255; the first of equal ones."""
     rest = 255 - grey.astype("int16") - white
     return np.argmax(np.stack([rest, grey, white]), axis=0).astype("uint8")
 

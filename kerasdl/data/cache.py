@@ -155,7 +155,7 @@ def write_array(path: Path, shape: tuple[int, ...], dtype: str, blocks: Iterator
         descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
         np.lib.format.write_array_header_1_0(handle, {"descr": descr, "fortran_order": False, "shape": shape})
         for block in blocks:
-            handle.write(memoryview(np.ascontiguousarray(block, dtype)).cast("B"))
+            handle.write(np.ascontiguousarray(block, dtype).data)
         handle.flush()
         os.fsync(handle.fileno())
 

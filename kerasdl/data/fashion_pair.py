@@ -54,8 +54,8 @@ def load(spec: Spec, seed: int) -> Dataset:
         licence=found.licence,
         notes=[
             *found.notes,
-            f"a sample, stratified by class: {learnt} of {len(found.train[1])} training rows, of which {ROWS[1]} are for "
-            f"validation, and {held} of {len(found.test[1])} test rows",
+            f"a sample, stratified by class: {learnt} of {len(found.train[1])} training rows, of which {ROWS[1]} are "
+            f"for validation, and {held} of {len(found.test[1])} test rows",
         ],
     )
 

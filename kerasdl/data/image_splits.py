@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from kerasdl.data.dataset import Dataset, Scaling, Split, fingerprint
 from kerasdl.data.form import Form
 from kerasdl.data.scaling import by_range
 from kerasdl.data.spec import Spec
+from kerasdl.errors import UserError
 
 SHARE = 0.5
 """The part of the memory now available that arrays may take before they are kept on disk."""
@@ -64,6 +66,19 @@ def key_of(*parts: object) -> str:
         else:
             digest.update(f"{part!r};".encode())
     return digest.hexdigest()[:32]
+
+
+def file_facts(spec: Spec, seed: int, paths: Iterable[Path]) -> tuple[object, ...]:
+    """Returns what arrays depend on that are made of files: parameters, names, sizes and times of change."""
+    parameters = sorted((name, value) for name, value in spec.parameters.items() if name != "memory")
+    stamps = []
+    for path in paths:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); mend or remove it") from None
+        stamps.append((str(path.absolute()), stat.st_size, stat.st_mtime_ns))
+    return spec.kind, str(spec.file), seed, parameters, stamps
 
 
 def assemble_images(

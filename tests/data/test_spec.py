@@ -11,7 +11,7 @@ from kerasdl.errors import UserError
 
 
 def test_names_are_those_of_the_data_sets():
-    assert data.names() == "brain cifar10 countries digits fashion_mnist fashion_pair mnist xor".split()
+    assert data.names() == ["brain", "cifar10", "countries", "digits", "fashion_mnist", "fashion_pair", "mnist", "xor"]
 
 
 def test_importing_the_package_imports_nothing_slow():
