@@ -116,10 +116,10 @@ class _MaskSizeError(CorruptError):
 class _Rows:
     """Rows of one shape that come one after another, in memory or in a file."""
 
-    def __init__(self, count: int, shape: tuple[int, ...], dtype: str, path: Path | None) -> None:
+    def __init__(self, count: int, shape: tuple[int, ...], dtype: str, path: Path | None, scratch: ExitStack) -> None:
         self._path, self._shape, self._dtype, self._filled = path, shape, dtype, 0
         self._memory = np.empty((count, *shape), dtype) if path is None else np.empty((0, *shape), dtype)
-        self._handle: BinaryIO | None = None if path is None else path.open("wb")
+        self._handle: BinaryIO | None = None if path is None else scratch.enter_context(path.open("wb"))
 
     def append(self, row: np.ndarray) -> None:
         if self._handle is None:
@@ -129,10 +129,10 @@ class _Rows:
         self._filled += 1
 
     def array(self) -> np.ndarray:
-        """Ends writing and returns the rows, those of a file as a memory map."""
+        """Returns the rows, those of a file as a memory map."""
         if self._handle is None or self._path is None or not self._filled or 0 in self._shape:
             return self._memory[: self._filled]
-        self._handle.close()
+        self._handle.flush()
         return np.memmap(self._path, self._dtype, "r", shape=(self._filled, *self._shape))
 
 
@@ -168,8 +168,8 @@ def _filled(spec: Spec, good: Sequence[tuple[Item, Header]], form: Form, dtype: 
     pixels = len(good) * shape[0] * shape[1]
     needed = pixels * (shape[2] * (4 + np.dtype(dtype).itemsize) + 2 * bool(good[0][0].mask))
     folder = scratch.enter_context(cache.partial(needed)) if needed > memory_limit(spec.parameters) else None
-    images = _Rows(len(good), shape, dtype, folder / "images" if folder else None)
-    masks = _Rows(len(good), mask_shape, "uint8", folder / "masks" if folder else None)
+    images = _Rows(len(good), shape, dtype, folder / "images" if folder else None, scratch)
+    masks = _Rows(len(good), mask_shape, "uint8", folder / "masks" if folder else None, scratch)
     kept, values, corrupt, odd = [], [], {}, []
     coloured = spec.parameters.get("channels") is not None
     read = _reader(form, shape[2], dtype)
