@@ -21,8 +21,13 @@ def with_class_weights(dataset: Dataset, weights: str | Mapping[str, float]) -> 
         The data set with weighted training rows.
 
     Raises:
-        UserError: A class is not there.
+        UserError: A class is not there, or the data set has a class for each pixel.
     """
+    if dataset.task == "segmentation":
+        raise UserError(
+            f"class_weight: {dataset.name} has a class for each pixel, and classes can be weighted only where each row "
+            "has one; leave it out, or take a loss that weighs classes itself"
+        )
     y = dataset.train.y
     if isinstance(weights, str):
         counts = np.bincount(y, minlength=len(dataset.classes))

@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+# Bytes of an array that are looked at in one go.
+_PART = 2**24
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """One part of a data set.
 
     Attributes:
-        x: float32, `(rows, *features)`, scaled.
-        y: int64, `(rows,)`, the class of each row.
+        x: float32, `(rows, *features)`, scaled. A memory map (`numpy.memmap`) where memory would not hold it.
+        y: int64, `(rows,)`, the class of each row; or of images that are segmented uint8, `(rows, height, width)`, the
+            class of each pixel, which the sparse losses and metrics of Keras take on every backend.
         weights: float32, `(rows,)`, how much each row counts in the loss; `None` where all count the same.
     """
 
@@ -89,10 +93,16 @@ class Dataset:
         """The shape of one row of features."""
         return self.train.x.shape[1:]
 
+    @property
+    def task(self) -> str:
+        """`"classification"`, a class for each row, or `"segmentation"`, a class for each pixel."""
+        return "classification" if self.train.y.ndim == 1 else "segmentation"
+
     def facts(self) -> dict[str, object]:
         """Returns what is known about the data as values that JSON can hold, without the arrays."""
         return {
             "name": self.name,
+            "task": self.task,
             "rows": {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)},
             "input_shape": list(self.input_shape),
             "classes": list(self.classes),
@@ -119,7 +129,10 @@ def fingerprint(splits: Iterable[Split], classes: Iterable[str]) -> str:
     for split in splits:
         for array in (split.x, split.y):
             digest.update(f"{array.dtype.str}{array.shape};".encode())
-            digest.update(np.ascontiguousarray(array).data)
+            # A memory map is read part by part, never as a whole.
+            rows = max(_PART // max(array[:1].nbytes, 1), 1)
+            for start in range(0, len(array), rows):
+                digest.update(np.ascontiguousarray(array[start : start + rows]).data)
     for name in classes:
         # The length keeps ("ab", "c") and ("a", "bc") apart.
         encoded = name.encode()

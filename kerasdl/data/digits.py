@@ -13,7 +13,8 @@ def load(spec: Spec, seed: int) -> Dataset:
     """Loads scikit-learn's digits: 1,797 images `(8, 8, 1)`, split 64/16/20 %, pixels of 0 to 16 scaled to [0, 1].
 
     Args:
-        spec: `rows`, the size of a stratified sample of the rows that are not for test, before validation is split off.
+        spec: `rows`, the size of a stratified sample of the rows that are not for test, before validation is split
+            off; `size`, `channels` and `resize`, what images are brought to; `memory`.
         seed: Draws the splits and the sample.
 
     Returns:

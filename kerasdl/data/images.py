@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasdl.data.dataset import Dataset, Scaling, assemble
+from kerasdl.data.dataset import Dataset, Scaling
+from kerasdl.data.form import Form
+from kerasdl.data.image_splits import Part, assemble_images
 from kerasdl.data.places import Wanted, find
 from kerasdl.data.scaling import by_range
 from kerasdl.data.spec import Spec
@@ -75,12 +77,35 @@ _SETS = {
 }
 
 
+@dataclass(frozen=True)
+class Official:
+    """An image set as its authors split it.
+
+    Attributes:
+        train: Raw images `(rows, height, width, channels)` and labels `(rows,)` of the official training rows.
+        test: The same of the official test rows.
+        scaling: From raw pixels to [0, 1].
+        classes: The name of each class.
+        source: Where the data come from.
+        licence: Under which terms.
+        notes: What a reader must know.
+    """
+
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+    scaling: Scaling
+    classes: tuple[str, ...]
+    source: str
+    licence: str
+    notes: list[str]
+
+
 def load(spec: Spec, seed: int) -> Dataset:
     """Loads an image set; its test set is the official one.
 
     Args:
         spec: `folder`, where to look first; `rows`, the size of a stratified sample of the official training rows,
-            from which 10 % go to validation.
+            from which 10 % go to validation; `size`, `channels` and `resize`, what images are brought to; `memory`.
         seed: Draws the sample and the validation rows.
 
     Returns:
@@ -89,19 +114,44 @@ def load(spec: Spec, seed: int) -> Dataset:
     Raises:
         UserError: The data are nowhere to be found, are damaged, or are fewer than `rows`.
     """
-    facts = _SETS[spec.kind]
-    found = find(facts.wanted, spec.parameters.get("folder"))
-    (x_train, y_train), (x_test, y_test) = found.arrays
-    train = _checked(f"{spec.kind}, training rows of {found.place}", x_train, y_train, facts)
-    test = _checked(f"{spec.kind}, test rows of {found.place}", x_test, y_test, facts)
-    if train[0].dtype != test[0].dtype:
-        raise UserError(f"{spec.kind} of {found.place}: x_train and x_test are of two types; save them as one")
+    found = official(spec.kind, spec.parameters.get("folder"))
     return from_training_rows(
         spec,
-        train,
-        test,
+        found.train,
+        found.test,
         np.random.default_rng(seed),
         held_out=0.1,
+        scaling=found.scaling,
+        classes=found.classes,
+        source=found.source,
+        licence=found.licence,
+        notes=found.notes,
+    )
+
+
+def official(name: str, folder: Path | None) -> Official:
+    """Finds an image set and checks it.
+
+    Args:
+        name: `"fashion_mnist"`, `"mnist"` or `"cifar10"`.
+        folder: A folder to look into first.
+
+    Returns:
+        The images, unscaled, and the facts about them.
+
+    Raises:
+        UserError: The data are nowhere to be found, or are damaged.
+    """
+    facts = _SETS[name]
+    found = find(facts.wanted, folder)
+    (x_train, y_train), (x_test, y_test) = found.arrays
+    train = _checked(f"{name}, training rows of {found.place}", x_train, y_train, facts)
+    test = _checked(f"{name}, test rows of {found.place}", x_test, y_test, facts)
+    if train[0].dtype != test[0].dtype:
+        raise UserError(f"{name} of {found.place}: x_train and x_test are of two types; save them as one")
+    return Official(
+        train,
+        test,
         scaling=by_range(np.iinfo(train[0].dtype).max),
         classes=facts.classes,
         source=f"{facts.origin}; {found.place}",
@@ -158,11 +208,14 @@ def from_training_rows(
         notes.append(f"a sample, stratified by class: {rows} of {len(y)} training rows")
         sample, _ = choose(y, rows, generator, at_least=MINIMUM)
     kept, held = (sample[part] for part in hold_out(y[sample], held_out, generator))
-    return assemble(
-        spec.text,
-        train=(x[kept], y[kept]),
-        validation=(x[held], y[held]),
-        test=test,
+    return assemble_images(
+        spec,
+        {
+            "train": Part(x, y, kept),
+            "validation": Part(x, y, held),
+            "test": Part(*test, np.arange(len(test[0]))),
+        },
+        form=Form.of(spec.parameters),
         scaling=scaling,
         classes=classes,
         source=source,

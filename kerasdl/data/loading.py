@@ -11,13 +11,17 @@ from kerasdl.errors import UserError
 
 # Each module has `load(spec: Spec, seed: int) -> Dataset`; one that is not asked for is not imported.
 _MODULES = {
+    "brain": "brain",
     "cifar10": "images",
     "countries": "countries",
     "csv": "tables",
     "digits": "digits",
     "fashion_mnist": "images",
+    "fashion_pair": "fashion_pair",
+    "folder": "image_folder",
     "mnist": "images",
     "npz": "arrays",
+    "segmentation": "segmentation",
     "xor": "xor",
 }
 
@@ -49,16 +53,23 @@ def load(spec: str | Dataset, *, folder: str | Path | None = None, seed: int = 0
 
     Tables (`countries`, `csv:`, `npz:` with two dimensions) are standardized by the mean and the standard deviation of
     their training rows and split 64/16/20 % into train, validation and test. Image sets keep their official test set;
-    validation is 10 % of the official training rows. Every split is stratified by class and drawn with `seed`.
+    validation is 10 % of the official training rows. Folders of images are split 64/16/20 % where they are not split
+    already. Every split is stratified by class and drawn with `seed`. Pixels are scaled by their range to [0, 1];
+    arrays of images that memory would not hold are memory maps.
 
     Args:
-        spec: A name (`"countries"`, `"digits"`, `"fashion_mnist"`, `"mnist"`, `"cifar10"`, `"xor"`), with parameters
-            if wanted (`"xor?rows=2000&noise=0.2"`), or `"csv:PATH?target=COLUMN"`, or `"npz:PATH"`. Values are
+        spec: A name (`"countries"`, `"digits"`, `"fashion_mnist"`, `"fashion_pair"`, `"mnist"`, `"cifar10"`,
+            `"brain"`, `"xor"`), with parameters if wanted (`"xor?rows=2000&noise=0.2"`), or one with a path:
+            `"csv:PATH?target=COLUMN"`, `"npz:PATH"`, `"folder:PATH"`, `"segmentation:PATH"`. Values are
             percent-decoded. A `Dataset` is given back as it is.
-        folder: The folder to look into first for `fashion_mnist`, `mnist` and `cifar10`.
+        folder: The folder to look into first for `fashion_mnist`, `fashion_pair`, `mnist` and `cifar10`.
         seed: Draws the splits and samples, and the points of `xor`. The same seed gives the same arrays bit for bit.
-        **parameters: The same parameters as in the text: `places` for `countries`, `rows` for image sets and `xor`,
-            `noise` for `xor`, `target`, `features` and `separator` for `csv:`. `None` means not given.
+        **parameters: The same parameters as in the text: `places` for `countries`; `rows` for image sets and `xor`;
+            `noise` for `xor`; `target`, `features` and `separator` for `csv:`; for images `size` (`64` or
+            `"HEIGHTxWIDTH"`), `channels` (1 or 3), `resize` (`"stretch"`, `"crop"` or `"pad"`) and `memory`
+            (`"500MB"`, how much arrays may take before they are kept on disk); `pair` for `fashion_pair`; `axis` for
+            `brain`; `corrupt` for folders of images; `classes` and `unpaired` for `segmentation:`. `None` means not
+            given.
 
     Returns:
         The data set.

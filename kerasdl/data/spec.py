@@ -1,41 +1,35 @@
 """Reads and checks the text that names a data set: `countries?places=20000`, `csv:houses.csv?target=kind`."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
+from kerasdl.data.parameters import Parameter, accept, known, read, spell
 from kerasdl.errors import UserError, nearest
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a data set.
-
-    Attributes:
-        kind: `"whole"`, `"number"`, `"text"`, `"character"`, `"list"` (of text) or `"folder"`.
-        minimum: The least value of a number.
-        maximum: The greatest value of a number.
-        required: Whether loading needs it.
-    """
-
-    kind: str
-    minimum: float = -math.inf
-    maximum: float = math.inf
-    required: bool = False
-
 
 _ROWS = Parameter("whole", minimum=30)
 _FOLDER = Parameter("folder")
-_IMAGES = {"rows": _ROWS, "folder": _FOLDER}
+_FORM = {
+    "size": Parameter("size"),
+    "channels": Parameter("choice", choices=(1, 3)),
+    "resize": Parameter("choice", choices=("stretch", "crop", "pad")),
+    "memory": Parameter("bytes"),
+}
+_IMAGES = {"rows": _ROWS, "folder": _FOLDER, **_FORM}
 
 NAMES: Mapping[str, Mapping[str, Parameter]] = {
+    "brain": {
+        "size": _FORM["size"],
+        "channels": _FORM["channels"],
+        "axis": Parameter("choice", choices=("axial", "coronal", "sagittal")),
+        "memory": _FORM["memory"],
+    },
     "countries": {"places": Parameter("whole", minimum=200)},
-    "digits": {"rows": _ROWS},
+    "digits": {"rows": _ROWS, **_FORM},
     "fashion_mnist": _IMAGES,
+    "fashion_pair": {"pair": Parameter("list"), "folder": _FOLDER, **_FORM},
     "mnist": _IMAGES,
     "cifar10": _IMAGES,
     "xor": {"rows": Parameter("whole", minimum=30, maximum=10_000_000), "noise": Parameter("number", 0, 10)},
@@ -50,14 +44,31 @@ FILES: Mapping[str, Mapping[str, Parameter]] = {
     "npz": {},
 }
 
+FOLDERS: Mapping[str, Mapping[str, Parameter]] = {
+    "folder": {
+        "rows": Parameter("whole", minimum=6),
+        "corrupt": Parameter("choice", choices=("refuse", "skip")),
+        **_FORM,
+    },
+    "segmentation": {
+        "rows": Parameter("whole", minimum=3),
+        "classes": Parameter("list"),
+        "corrupt": Parameter("choice", choices=("refuse", "skip")),
+        "unpaired": Parameter("choice", choices=("refuse", "skip")),
+        **_FORM,
+    },
+}
+
+_PATHS = {**FILES, **FOLDERS}
+
 
 @dataclass(frozen=True)
 class Spec:
     """A specification that was read and checked.
 
     Attributes:
-        kind: The data set's name, or `"csv"` or `"npz"`.
-        path: The file, for `csv` and `npz`.
+        kind: The data set's name, or `"csv"`, `"npz"`, `"folder"` or `"segmentation"`.
+        path: The file or folder, for those.
         parameters: The parameters that were given, by name, as numbers, text, tuples of text or paths.
     """
 
@@ -69,12 +80,12 @@ class Spec:
     def text(self) -> str:
         """The specification in one spelling: loading it again gives the same data."""
         start = self.kind if self.path is None else f"{self.kind}:{self.path}"
-        query = "&".join(f"{name}={_spell(value)}" for name, value in sorted(self.parameters.items()))
+        query = "&".join(f"{name}={spell(value)}" for name, value in sorted(self.parameters.items()))
         return f"{start}?{query}" if query else start
 
     @property
     def file(self) -> Path:
-        """The file of a `csv` or `npz` specification."""
+        """The file or folder of a specification that has one."""
         if self.path is None:
             raise ValueError(f"{self.kind} has no file")
         return self.path
@@ -86,10 +97,19 @@ class Spec:
             UserError: It does not, or is not of the right sort.
         """
         if self.path is not None:
-            if self.path.is_dir():
-                raise UserError(f"{self.path}: is a folder; {self.kind}: wants the path of a {self.kind.upper()} file")
-            if not self.path.is_file():
-                raise UserError(f"{self.path}: no such file; write {_pattern(self.kind)} with the path of your file")
+            wants_folder = self.kind in FOLDERS
+            if wants_folder and self.path.is_file():
+                raise UserError(f"{self.path}: is a file; {self.kind}: wants the path of a folder of images")
+            if not wants_folder and self.path.is_dir():
+                raise UserError(
+                    f"{self.path}: is a folder; {self.kind}: wants the path of a {self.kind.upper()} file "
+                    "(for a folder of images write folder:PATH)"
+                )
+            if not self.path.exists():
+                sort = "folder" if wants_folder else "file"
+                raise UserError(
+                    f"{self.path}: no such {sort}; write {_pattern(self.kind)} with the path of your {sort}"
+                )
         folder = self.parameters.get("folder")
         if folder is not None and not folder.is_dir():
             raise UserError(f"{self.kind}: folder {str(folder)!r} does not exist; name the folder that holds the data")
@@ -99,7 +119,7 @@ def parse(spec: str, **keywords: object) -> Spec:
     """Reads a specification.
 
     Args:
-        spec: The text, `NAME?key=value&key=value` or `csv:PATH?key=value` or `npz:PATH`.
+        spec: The text, `NAME?key=value&key=value` or one with a path, such as `csv:PATH?key=value`.
         **keywords: Parameters given beside the text; `None` means not given.
 
     Returns:
@@ -112,21 +132,19 @@ def parse(spec: str, **keywords: object) -> Spec:
         raise UserError(f"data {spec!r}: a specification is text, such as 'countries' or 'csv:PATH?target=COLUMN'")
     start, query = _halves(spec)
     kind, path = _subject(spec, start)
-    known = FILES[kind] if path is not None else NAMES[kind]
+    possible = _PATHS[kind] if path is not None else NAMES[kind]
     parameters: dict[str, Any] = {}
     for name, raw in _pairs(spec, query):
-        _known(kind, name, known)
-        value = _read(kind, name, raw, known[name])
+        value = read(kind, name, raw, known(kind, name, possible))
         if parameters.setdefault(name, value) != value:
             raise _twice(kind, name, parameters[name], value)
     for name, given in keywords.items():
         if given is None:
             continue
-        _known(kind, name, known)
-        value = _accept(kind, name, given, known[name])
+        value = accept(kind, name, given, known(kind, name, possible))
         if parameters.setdefault(name, value) != value:
             raise _twice(kind, name, parameters[name], value)
-    for name, parameter in known.items():
+    for name, parameter in possible.items():
         if parameter.required and name not in parameters:
             raise UserError(f"{start}: no {name} is given; write {_pattern(kind)}")
     return Spec(kind, path, parameters)
@@ -134,18 +152,16 @@ def parse(spec: str, **keywords: object) -> Spec:
 
 def _halves(spec: str) -> tuple[str, str]:
     """Splits at the first `?` that begins a query; a file's name may itself hold a question mark."""
-    match = re.search(r"\?(?=\w+=)", spec) if spec.startswith(tuple(f"{kind}:" for kind in FILES)) else None
-    if match:
-        return spec[: match.start()], spec[match.end() :]
-    if spec.startswith(tuple(f"{kind}:" for kind in FILES)):
-        return spec, ""
+    if spec.startswith(tuple(f"{kind}:" for kind in _PATHS)):
+        match = re.search(r"\?(?=\w+=)", spec)
+        return (spec[: match.start()], spec[match.end() :]) if match else (spec, "")
     start, _, query = spec.partition("?")
     return start, query
 
 
 def _subject(spec: str, start: str) -> tuple[str, Path | None]:
     kind, colon, path = start.partition(":")
-    if colon and kind in FILES:
+    if colon and kind in _PATHS:
         if not path:
             raise UserError(f"data {spec!r}: no path is given; write {_pattern(kind)}")
         return kind, Path(path).expanduser()
@@ -154,10 +170,15 @@ def _subject(spec: str, start: str) -> tuple[str, Path | None]:
     for ending, wanted in ((".csv", "csv"), (".csv.gz", "csv"), (".npz", "npz")):
         if start.endswith(ending):
             raise UserError(f"data {spec!r}: not a name; for a file write {_pattern(wanted)}")
-    if start in FILES:
+    if start in _PATHS:
         raise UserError(f"data {spec!r}: no path is given; write {_pattern(start)}")
+    if colon and path:
+        raise UserError(f"data {spec!r}: {kind!r} is no kind of file or folder; {nearest(kind, _PATHS)}")
+    if start and Path(start).is_dir():
+        raise UserError(f"data {spec!r}: not a name; for a folder of images write folder:PATH or segmentation:PATH")
     raise UserError(
-        f"data {spec!r}: no data set has this name; {nearest(start, NAMES)} (or csv:PATH?target=COLUMN, or npz:PATH)"
+        f"data {spec!r}: no data set has this name; {nearest(start, NAMES)} (or csv:PATH?target=COLUMN, npz:PATH, "
+        "folder:PATH or segmentation:PATH)"
     )
 
 
@@ -175,74 +196,8 @@ def _pairs(spec: str, query: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _known(kind: str, name: str, known: Mapping[str, Parameter]) -> None:
-    if name not in known:
-        hint = nearest(name, known) if known else "it takes none"
-        raise UserError(f"{kind}: no parameter is called {name!r}; {hint}")
-
-
 def _twice(kind: str, name: str, first: object, second: object) -> UserError:
-    return UserError(f"{kind}: {name} is given twice, as {_spell(first)!r} and as {_spell(second)!r}; give it once")
-
-
-def _read(kind: str, name: str, raw: str, parameter: Parameter) -> Any:
-    """Turns a parameter's spelling in the text into its value."""
-    if parameter.kind == "list":
-        return _accept(kind, name, [unquote(item) for item in raw.split(",")], parameter)
-    return _accept(kind, name, unquote(raw), parameter)
-
-
-def _accept(kind: str, name: str, given: Any, parameter: Parameter) -> Any:
-    """Turns a value that was given as text or as an object into the parameter's own type."""
-    if parameter.kind in ("whole", "number"):
-        return _number(kind, name, given, parameter)
-    if parameter.kind == "list":
-        items = tuple(given.split(",") if isinstance(given, str) else given) if _iterable(given) else ()
-        if not items or not all(isinstance(item, str) and item for item in items):
-            raise UserError(f"{kind}: {name}={given!r} is not a list of names; write {name}=a,b,c")
-        return items
-    if parameter.kind == "folder" and isinstance(given, Path):
-        return given.expanduser()
-    if not isinstance(given, str) or not given:
-        raise UserError(f"{kind}: {name}={given!r} is empty or not text; give {name}=TEXT")
-    if parameter.kind == "folder":
-        return Path(given).expanduser()
-    if parameter.kind == "character":
-        character = {"tab": "\t", "\\t": "\t"}.get(given, given)
-        if len(character) != 1 or not character.isascii() or character in '"\r\n' or character.isalnum():
-            raise UserError(f"{kind}: {name}={given!r} is not one sign; give one such as ; or tab")
-        return character
-    return given
-
-
-def _iterable(given: object) -> bool:
-    return isinstance(given, str | list | tuple)
-
-
-def _number(kind: str, name: str, given: Any, parameter: Parameter) -> int | float:
-    sort = "a whole number" if parameter.kind == "whole" else "a number"
-    try:
-        if isinstance(given, bool):
-            raise TypeError
-        number = float(given)
-        whole = int(given) if parameter.kind == "whole" else 0
-    except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{kind}: {name}={given!r} is not {sort}; give {_bounds(parameter)}") from None
-    if (parameter.kind == "whole" and whole != number) or not parameter.minimum <= number <= parameter.maximum:
-        raise UserError(f"{kind}: {name}={given} is out of range; give {sort} {_bounds(parameter)}")
-    return whole if parameter.kind == "whole" else number
-
-
-def _bounds(parameter: Parameter) -> str:
-    if parameter.maximum == math.inf:
-        return f"from {parameter.minimum:g} up"
-    return f"from {parameter.minimum:g} to {parameter.maximum:,.0f}"
-
-
-def _spell(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(quote(item, safe="/:-_ ;") for item in value)
-    return quote(str(value), safe="/:-_ ;,.+")
+    return UserError(f"{kind}: {name} is given twice, as {spell(first)!r} and as {spell(second)!r}; give it once")
 
 
 def located(spec: str, folder: Path) -> str:

@@ -10,8 +10,8 @@ from kerasdl.data.spec import parse
 from kerasdl.errors import UserError
 
 
-def test_names_are_the_six_data_sets():
-    assert data.names() == ["cifar10", "countries", "digits", "fashion_mnist", "mnist", "xor"]
+def test_names_are_those_of_the_data_sets():
+    assert data.names() == ["brain", "cifar10", "countries", "digits", "fashion_mnist", "fashion_pair", "mnist", "xor"]
 
 
 def test_importing_the_package_imports_nothing_slow():
