@@ -2,7 +2,7 @@
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,9 @@ _BLOCKS = sum(stage[0] for stage in _STAGES)
 _DROP = 0.2
 
 
-def efficientnet_lite0(input_shape: tuple[int, int, int], *, pretrained: bool = False, top: bool = False) -> "keras.Model":
+def efficientnet_lite0(
+    input_shape: tuple[int, int, int], *, pretrained: bool = False, top: bool = False
+) -> "keras.Model":
     """Builds EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excite, with ReLU6 for swish.
 
     Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite; padding, batch normalization
@@ -51,24 +53,34 @@ def efficientnet_lite0(input_shape: tuple[int, int, int], *, pretrained: bool = 
     """
     import keras
 
+    # JAX compiles a random initializer for every shape, which takes many times as long as reading the weights.
+    initializer = "zeros" if pretrained else keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
     inputs = keras.Input(input_shape, name="pixels")
-    hidden = keras.layers.Conv2D(_STEM, 3, strides=2, padding="same", use_bias=False, name="stem_conv")(inputs)
+    hidden = _convolution(_STEM, 3, 2, initializer, name="stem_conv")(inputs)
     hidden = _activated(hidden, "stem")
     number = 0
     for blocks, kernel, stride, expansion, filters in _STAGES:
         for place in range(blocks):
-            hidden = _block(hidden, number, kernel, stride if place == 0 else 1, expansion, filters)
+            hidden = _block(hidden, number, kernel, stride if place == 0 else 1, expansion, filters, initializer)
             number += 1
-    hidden = keras.layers.Conv2D(_HEAD, 1, use_bias=False, name="head_conv")(hidden)
+    hidden = _convolution(_HEAD, 1, 1, initializer, name="head_conv")(hidden)
     hidden = _activated(hidden, "head")
     if top:
         hidden = keras.layers.GlobalAveragePooling2D(name="head_pooling")(hidden)
         hidden = keras.layers.Dropout(0.2, name="head_dropout")(hidden)
-        hidden = keras.layers.Dense(1000, name="logits")(hidden)
+        hidden = keras.layers.Dense(1000, kernel_initializer=initializer, name="logits")(hidden)
     model = keras.Model(inputs, hidden, name="efficientnet_lite0")
     if pretrained:
         _load(model, read_torch_checkpoint(weights_path()))
     return model
+
+
+def _convolution(filters: int, kernel: int, stride: int, initializer: Any, name: str) -> "keras.Layer":
+    import keras
+
+    return keras.layers.Conv2D(
+        filters, kernel, stride, padding="same", use_bias=False, kernel_initializer=initializer, name=name
+    )
 
 
 def _activated(hidden: "keras.KerasTensor", name: str, activation: bool = True) -> "keras.KerasTensor":
@@ -79,7 +91,7 @@ def _activated(hidden: "keras.KerasTensor", name: str, activation: bool = True) 
 
 
 def _block(
-    inputs: "keras.KerasTensor", number: int, kernel: int, stride: int, expansion: int, filters: int
+    inputs: "keras.KerasTensor", number: int, kernel: int, stride: int, expansion: int, filters: int, initializer: Any
 ) -> "keras.KerasTensor":
     import keras
 
@@ -88,13 +100,18 @@ def _block(
     hidden = inputs
     if expansion > 1:
         wide = expansion * channels
-        hidden = keras.layers.Conv2D(wide, 1, use_bias=False, name=f"{name}_expand_conv")(hidden)
+        hidden = _convolution(wide, 1, 1, initializer, name=f"{name}_expand_conv")(hidden)
         hidden = _activated(hidden, f"{name}_expand")
     hidden = keras.layers.DepthwiseConv2D(
-        kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+        kernel,
+        stride,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer=initializer,
+        name=f"{name}_depthwise_conv",
     )(hidden)
     hidden = _activated(hidden, f"{name}_depthwise")
-    hidden = keras.layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_project_conv")(hidden)
+    hidden = _convolution(filters, 1, 1, initializer, name=f"{name}_project_conv")(hidden)
     hidden = _activated(hidden, f"{name}_project", activation=False)
     if stride > 1 or channels != filters:
         return hidden
@@ -137,7 +154,9 @@ def _load(model: "keras.Model", tensors: dict[str, np.ndarray]) -> None:
         source = _source(layer.name)
         kernel = tensors[f"{source}.weight"]
         if "batch_norm" in layer.name:
-            layer.set_weights([kernel, *(tensors[f"{source}.{one}"] for one in ("bias", "running_mean", "running_var"))])
+            layer.set_weights(
+                [kernel, *(tensors[f"{source}.{one}"] for one in ("bias", "running_mean", "running_var"))]
+            )
         elif layer.name == "logits":
             layer.set_weights([kernel.T, tensors["_fc.bias"]])
         else:

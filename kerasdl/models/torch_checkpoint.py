@@ -75,7 +75,7 @@ class _Unpickler(pickle.Unpickler):
 def read_torch_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
     """Reads a state dict that `torch.save` wrote: the zip files of today, and those from before torch 1.6.
 
-    A checkpoint is a pickle; this one is read by an unpickler that admits tensors alone, so that no code of the file runs.
+    A checkpoint is a pickle; here an unpickler reads it that admits tensors alone, so that no code of the file runs.
 
     Args:
         path: The file.
@@ -99,7 +99,9 @@ def read_torch_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
     # Damaged bytes may break an unpickler in any way.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: not a torch checkpoint of tensors: {reason}; save a state dict with torch.save") from error
+        raise UserError(
+            f"{path}: not a torch checkpoint of tensors: {reason}; save a state dict with torch.save"
+        ) from error
 
 
 Numbers = Callable[[_Storage], np.ndarray]
