@@ -50,8 +50,8 @@ _MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 def find(name: str) -> str | None:
-    """Returns the function's name of a network, however it is written (`"mobilenet_v2"`); `None` where there is none."""
-    plain = {one.lower(): one for one in NAMES}
+    """Returns the function's name of a network, however it is written (`"mobilenet_v2"`); `None` where there is
+    none.""" plain = {one.lower(): one for one in NAMES}
     return plain.get(name.replace("_", "").lower())
 
 
@@ -94,7 +94,8 @@ def build(name: str, shape: tuple[int, int, int], weights: str | None) -> "keras
     Args:
         name: The function's name.
         shape: `(height, width, 3)`.
-        weights: `"imagenet"`, which Keras fetches where it has not yet; the path of a file of the same weights; or `None`.
+        weights: `"imagenet"`, which Keras fetches where it has not yet; the path of a file of the same weights; or
+            `None`.
 
     Returns:
         A model that gives feature maps.
@@ -121,10 +122,11 @@ def _reason(name: str, weights: str | None, message: str) -> str:
     failed = re.search(r"URL fetch failure on (\S+): (.*)", message)
     if failed:
         address = failed[1]
+        file = address.rpartition("/")[2]
         return (
             f"{name}: the ImageNet weights cannot be fetched from {address} ({failed[2]}); connect to the network, put "
-            f"the file into ~/.keras/models/{address.rpartition('/')[2]}, choose backbone = 'efficientnet_lite0', whose "
-            f"weights are a Python package, or set mode = 'scratch'"
+            f"the file there as ~/.keras/models/{file}, choose backbone = 'efficientnet_lite0', whose weights are a "
+            f"Python package, or set mode = 'scratch'"
         )
     if weights not in (None, "imagenet"):
         return f"weights: {weights}: not the weights of {name} without its classifier: {message}; give another file"

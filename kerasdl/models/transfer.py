@@ -45,16 +45,16 @@ def transfer(
         input_shape: `(height, width, channels)` or `(height, width)`; grey images are repeated to three channels.
         classes: Number of classes.
         backbone: Its name, see `kerasdl.models.backbones.find_backbone`.
-        mode: `"scratch"`: random weights, all trained. `"probe"`: pretrained weights, frozen, and run as at inference even
-            while training; only the head learns. `"fine-tune"`: pretrained weights, trained.
+        mode: `"scratch"`: random weights, all trained. `"probe"`: pretrained weights, frozen, and run as at inference
+            even while training; only the head learns. `"fine-tune"`: pretrained weights, trained.
         weights: `"imagenet"`, or the path of a file of the backbone's weights without its classifier.
-        resolution: Length of the shorter side to which images are resized, the other in proportion. By default images keep
-            their size, and smaller ones than 96 are enlarged to that.
-        unfreeze: How much of the body `"fine-tune"` trains, from its end: a whole number counts layers with weights, a share
-            (1.0: all) is one of those layers.
+        resolution: Length of the shorter side to which images are resized, the other in proportion. By default images
+            keep their size, and smaller ones than 96 are enlarged to that.
+        unfreeze: How much of the body `"fine-tune"` trains, from its end: a whole number counts layers with weights, a
+            share (1.0: all) is one of those layers.
         batch_statistics: Whether the trained body runs as while training: batch normalization by the batch's own
-            statistics, which move its averages, and its dropout. By default `"fine-tune"` leaves the averages as they were
-            pretrained, as small data sets and batches spoil them; `"scratch"` always runs as while training.
+            statistics, which move its averages, and its dropout. By default `"fine-tune"` leaves the averages as they
+            were pretrained, as small data sets and batches spoil them; `"scratch"` always runs as while training.
         pooling: How the last maps become features: their `"average"` or `"max"` over all places, or `"flatten"`.
         dense: Units of one hidden layer between body and output; 0 for none.
         activation: Name of the hidden layer's activation.

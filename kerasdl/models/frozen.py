@@ -1,0 +1,125 @@
+"""Parts a model into what is frozen and what learns, so that frozen features are computed once."""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+# Layers that take `training` and do the same either way.
+_SAME_EITHER_WAY = ("CenterCrop", "Resizing")
+
+
+def split_frozen(model: "keras.Model") -> tuple["keras.Model", "keras.Model"] | None:
+    """Parts a model where its frozen beginning ends.
+
+    Frozen is what has no trainable weights and does the same while training as at inference: layers called with
+    `training=False`, batch normalization that is not trainable, and layers that know no difference. Dropout and
+    augmentation end it. The cut lies as late as it can.
+
+    Args:
+        model: A built functional model.
+
+    Returns:
+        The body, `inputs -> features`, and the head, `features -> outputs`, which share the model's variables, so that
+        `head(body(x))` is `model(x)`, while training too. `None` where no layer with weights is frozen at the model's
+        beginning, where nothing is left to learn, or where more than one tensor crosses from frozen to trained (as the
+        skips of a U-Net do).
+    """
+    import keras
+
+    nodes = _nodes(model)
+    if nodes is None:
+        return None
+    frozen: dict[int, Any] = {}
+    crossing: dict[int, Any] = {}
+    for node in nodes:
+        if node.is_input or (all(id(one) in frozen for one in node.input_tensors) and _is_steady_node(node)):
+            frozen |= {id(one): one for one in node.outputs}
+        else:
+            crossing |= {id(one): one for one in node.input_tensors if id(one) in frozen}
+    if len(crossing) != 1 or any(id(one) in frozen for one in keras.tree.flatten(model.output)):
+        return None
+    (features,) = crossing.values()
+    body = keras.Model(model.input, features, name="body")
+    if not body.weights:
+        return None
+    return body, keras.Model(features, model.output, name="head")
+
+
+def _nodes(model: Any) -> list[Any] | None:
+    """Returns the nodes of a functional model, each after those that it needs."""
+    depths = getattr(model, "_nodes_by_depth", None)
+    if depths is None:
+        return None
+    return [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
+
+
+def _is_steady_node(node: Any) -> bool:
+    return _is_steady(node.operation, node.arguments.kwargs.get("training"))
+
+
+def _is_steady(operation: Any, training: bool | None) -> bool:
+    """Whether an operation has nothing to learn and does the same while training as at inference."""
+    import keras
+
+    if not isinstance(operation, keras.Layer):
+        return True
+    if operation.trainable_variables or getattr(operation, "activity_regularizer", None) is not None:
+        return False
+    if training is False:
+        return True
+    if isinstance(operation, keras.Sequential):
+        return all(_is_steady(layer, None) for layer in operation.layers)
+    nodes = _nodes(operation)
+    if nodes is not None:
+        return all(node.is_input or _is_steady_node(node) for node in nodes)
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return not operation.trainable
+    # What others' layers do is not known.
+    own = type(operation).__module__.startswith(("keras.", "keras_hub."))
+    return own and (not operation._call_has_training_arg or type(operation).__name__ in _SAME_EITHER_WAY)
+
+
+def body_fingerprint(body: "keras.Model") -> str:
+    """Returns what two bodies share where they give the same features.
+
+    Args:
+        body: What `split_frozen` gave.
+
+    Returns:
+        SHA-256, hexadecimal, of the layers' configurations, however they are named, and of all weights.
+    """
+    import keras
+
+    config = json.loads(body.to_json())
+    found: dict[str, str] = {}
+    _collect_names(config, found)
+    digest = hashlib.sha256(json.dumps(_renamed(config, found), sort_keys=True).encode())
+    for variable in body.weights:
+        value = keras.ops.convert_to_numpy(variable)
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def _collect_names(config: Any, found: dict[str, str]) -> None:
+    if isinstance(config, dict):
+        name = config.get("name")
+        if isinstance(name, str):
+            found.setdefault(name, f"name {len(found)}")
+        for value in config.values():
+            _collect_names(value, found)
+    elif isinstance(config, list):
+        for value in config:
+            _collect_names(value, found)
+
+
+def _renamed(config: Any, found: dict[str, str]) -> Any:
+    # Keras counts up the names that it gives, so that the second model built has others than the first.
+    if isinstance(config, dict):
+        return {key: _renamed(value, found) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_renamed(value, found) for value in config]
+    return found.get(config, config) if isinstance(config, str) else config
