@@ -50,8 +50,8 @@ _MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 def find(name: str) -> str | None:
-    """Returns the function's name of a network, however it is written (`"mobilenet_v2"`); `None` where there is
-    none.""" plain = {one.lower(): one for one in NAMES}
+    """Returns a network's function name, however it is written (`"mobilenet_v2"`); `None` where there is none."""
+    plain = {one.lower(): one for one in NAMES}
     return plain.get(name.replace("_", "").lower())
 
 

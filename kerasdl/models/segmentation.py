@@ -15,8 +15,8 @@ LOSSES = ("crossentropy", "dice", "dice_crossentropy")
 
 
 def _one_hot(masks: Any, classes: int, dtype: str) -> Any:
-    """Masks as float `(..., classes)`; a label outside the classes is in none. Elementwise, so that it can be
-    mapped.""" labels = keras.ops.cast(masks, "int32")
+    """Masks as float `(..., classes)`, elementwise, so that it can be mapped; labels beyond the classes are in none."""
+    labels = keras.ops.cast(masks, "int32")
     return keras.ops.cast(keras.ops.equal(labels[..., None], keras.ops.arange(classes, dtype="int32")), dtype)
 
 
