@@ -45,7 +45,21 @@ def split_frozen(model: "keras.Model") -> tuple["keras.Model", "keras.Model"] | 
     body = keras.Model(model.input, features, name="body")
     if not body.weights:
         return None
-    return body, keras.Model(features, model.output, name="head")
+    return body, _head(model, features, [node for node in nodes if not all(id(one) in frozen for one in node.outputs)])
+
+
+def _head(model: "keras.Model", features: Any, nodes: list[Any]) -> "keras.Model":
+    """Calls the layers of the nodes after the cut again, on an input whose name is the same for every model."""
+    import keras
+
+    inputs = keras.Input(features.shape[1:], dtype=features.dtype, name="features")
+    found = {id(features): inputs}
+    for node in nodes:
+        arguments, settings = node.arguments.fill_in(found)
+        outputs = keras.tree.flatten(node.operation(*arguments, **settings))
+        found |= {id(old): new for old, new in zip(node.outputs, outputs, strict=True)}
+    outputs = keras.tree.map_structure(lambda one: found[id(one)], model.output)
+    return keras.Model(inputs, outputs, name="head")
 
 
 def _nodes(model: Any) -> list[Any] | None:

@@ -43,17 +43,21 @@ def _level(height: int, tensor: "keras.KerasTensor") -> int:
 
 def _maps(network: Any) -> tuple[list[Any], set[int]]:
     """Returns the feature maps in order, and the ids of those through which every path goes."""
+    import keras
+
     depths = network._nodes_by_depth
     nodes = [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
     last_use: dict[int, int] = {}
     for place, node in enumerate(nodes):
         for tensor in node.input_tensors:
             last_use[id(tensor)] = place
-    tensors, narrow = [], set()
+    tensors: list[Any] = []
+    narrow: set[int] = set()
     open_until = 0
     for place, node in enumerate(nodes):
         (tensor, *_) = node.outputs
-        if len(tensor.shape) == 4 and not node.is_input:
+        # Maps padded for the next convolution have other sizes and nothing new.
+        if len(tensor.shape) == 4 and not node.is_input and not isinstance(node.operation, keras.layers.ZeroPadding2D):
             tensors.append(tensor)
             if open_until <= place:
                 narrow.add(id(tensor))
