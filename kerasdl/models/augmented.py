@@ -43,6 +43,17 @@ PHOTOMETRIC = (
 )
 NAMES = (*GEOMETRIC, *PHOTOMETRIC)
 
+# Keras finds out while training only that these need red, green and blue, or never that a mode is misspelt.
+_COLOURS = (
+    "AugMix",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomSaturation",
+)
+_FLIPS = ("horizontal", "vertical", "horizontal_and_vertical")
+
 
 def _described(description: dict[str, Any]) -> dict[str, Any]:
     name = description.get("layer")
@@ -91,6 +102,8 @@ def _layer(number: int, description: dict[str, Any]) -> "keras.Layer":
     for key in arguments:
         if key not in own:
             raise UserError(f"{place}: {name} takes no {key!r}; {nearest(key, own)}")
+    if name == "RandomFlip" and arguments.get("mode", _FLIPS[0]) not in _FLIPS:
+        raise UserError(f"{place}: RandomFlip: mode {arguments['mode']!r}; {nearest(str(arguments['mode']), _FLIPS)}")
     if "value_range" in own:
         arguments.setdefault("value_range", (0, 1))
     try:
@@ -114,6 +127,10 @@ def augment_images(images: "keras.KerasTensor", augment: Sequence[Augmentation] 
     """
     for number, layer in enumerate(augmented(augment or []), start=1):
         kind = type(layer).__name__
+        if kind in _COLOURS and images.shape[-1] != 3:
+            raise UserError(
+                f"augment, layer {number}: {kind} needs images of 3 channels, not {images.shape[-1]}; leave it out"
+            )
         try:
             changed = layer(images)
         except (TypeError, ValueError) as error:

@@ -14,9 +14,9 @@ _SAME_EITHER_WAY = ("CenterCrop", "Resizing")
 def split_frozen(model: "keras.Model") -> tuple["keras.Model", "keras.Model"] | None:
     """Parts a model where its frozen beginning ends.
 
-    Frozen is what has no trainable weights and does the same while training as at inference: layers called with
-    `training=False`, batch normalization that is not trainable, and layers that know no difference. Dropout and
-    augmentation end it. The cut lies as late as it can.
+    Frozen is what has no trainable weights and does the same while training as at inference: batch normalization that
+    is not trainable, dropout of nothing, and layers that know no difference. Other dropout and augmentation end it, even
+    where they were called with `training=False`: Keras hands its own value on. The cut lies as late as it can.
 
     Args:
         model: A built functional model.
@@ -35,7 +35,7 @@ def split_frozen(model: "keras.Model") -> tuple["keras.Model", "keras.Model"] | 
     frozen: dict[int, Any] = {}
     crossing: dict[int, Any] = {}
     for node in nodes:
-        if node.is_input or (all(id(one) in frozen for one in node.input_tensors) and _is_steady_node(node)):
+        if node.is_input or (all(id(one) in frozen for one in node.input_tensors) and _is_steady(node.operation)):
             frozen |= {id(one): one for one in node.outputs}
         else:
             crossing |= {id(one): one for one in node.input_tensors if id(one) in frozen}
@@ -46,6 +46,15 @@ def split_frozen(model: "keras.Model") -> tuple["keras.Model", "keras.Model"] | 
     if not body.weights:
         return None
     return body, _head(model, features, [node for node in nodes if not all(id(one) in frozen for one in node.outputs)])
+
+
+def dropouts() -> tuple[type, ...]:
+    """Returns Keras' kinds of dropout, each with a `rate`."""
+    import keras
+
+    layers = keras.layers
+    # The kinds for maps are subclasses of the first.
+    return layers.Dropout, layers.AlphaDropout, layers.GaussianDropout
 
 
 def _head(model: "keras.Model", features: Any, nodes: list[Any]) -> "keras.Model":
@@ -70,11 +79,7 @@ def _nodes(model: Any) -> list[Any] | None:
     return [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
 
 
-def _is_steady_node(node: Any) -> bool:
-    return _is_steady(node.operation, node.arguments.kwargs.get("training"))
-
-
-def _is_steady(operation: Any, training: bool | None) -> bool:
+def _is_steady(operation: Any) -> bool:
     """Whether an operation has nothing to learn and does the same while training as at inference."""
     import keras
 
@@ -82,15 +87,15 @@ def _is_steady(operation: Any, training: bool | None) -> bool:
         return True
     if operation.trainable_variables or getattr(operation, "activity_regularizer", None) is not None:
         return False
-    if training is False:
-        return True
     if isinstance(operation, keras.Sequential):
-        return all(_is_steady(layer, None) for layer in operation.layers)
+        return all(_is_steady(layer) for layer in operation.layers)
     nodes = _nodes(operation)
     if nodes is not None:
-        return all(node.is_input or _is_steady_node(node) for node in nodes)
+        return all(_is_steady(node.operation) for node in nodes)
     if isinstance(operation, keras.layers.BatchNormalization):
         return not operation.trainable
+    if isinstance(operation, dropouts()):
+        return operation.rate == 0
     # What others' layers do is not known.
     own = type(operation).__module__.startswith(("keras.", "keras_hub."))
     return own and (not operation._call_has_training_arg or type(operation).__name__ in _SAME_EITHER_WAY)

@@ -7,6 +7,7 @@ from pydantic import Field
 from kerasdl.errors import UserError
 from kerasdl.models.augmented import Augmentation
 from kerasdl.models.backbones import Backbone, find_backbone
+from kerasdl.models.frozen import dropouts
 from kerasdl.models.images import Pooling, image_input, pooled
 from kerasdl.models.mlp import Activation
 from kerasdl.models.output import output
@@ -52,9 +53,10 @@ def transfer(
             keep their size, and smaller ones than 96 are enlarged to that.
         unfreeze: How much of the body `"fine-tune"` trains, from its end: a whole number counts layers with weights, a
             share (1.0: all) is one of those layers.
-        batch_statistics: Whether the trained body runs as while training: batch normalization by the batch's own
-            statistics, which move its averages, and its dropout. By default `"fine-tune"` leaves the averages as they
-            were pretrained, as small data sets and batches spoil them; `"scratch"` always runs as while training.
+        batch_statistics: Whether `"fine-tune"` runs the body as from scratch: its batch normalization learns and uses the
+            batch's own statistics, which move its averages, and its dropout drops. By default that normalization stays
+            as it was pretrained, averages, scale and offset, as small data sets and batches spoil it, and nothing is
+            dropped.
         pooling: How the last maps become features: their `"average"` or `"max"` over all places, or `"flatten"`.
         dense: Units of one hidden layer between body and output; 0 for none.
         activation: Name of the hidden layer's activation.
@@ -76,8 +78,8 @@ def transfer(
     inputs, hidden = image_input(input_shape, augment, rgb=True)
     hidden = chosen.preprocessed(_resized(hidden, chosen, resolution))
     body = chosen.build(tuple(hidden.shape[1:]), pretrained)
-    hidden = run_body(body, hidden, mode, unfreeze, batch_statistics)
-    hidden = pooled(hidden, pooling)
+    freeze(body, mode, unfreeze, batch_statistics)
+    hidden = pooled(body(hidden), pooling)
     regularizer = keras.regularizers.L2(l2) if l2 else None
     if dense:
         hidden = keras.layers.Dense(dense, activation, kernel_regularizer=regularizer, name="dense_1")(hidden)
@@ -100,15 +102,24 @@ def _resized(images: "keras.KerasTensor", backbone: Backbone, resolution: int | 
     return keras.layers.Resizing(*sides, name="resizing")(images)
 
 
-def run_body(
-    body: "keras.Model", pixels: "keras.KerasTensor", mode: Mode, unfreeze: int | float, batch_statistics: bool
-) -> "keras.KerasTensor | list[keras.KerasTensor]":
-    """Calls a body and freezes what does not learn, as `transfer` describes it."""
-    body.trainable = mode != "probe"
-    if mode == "fine-tune":
-        layers = [layer for layer in body.layers if layer.weights]
-        kept = round(unfreeze * len(layers)) if isinstance(unfreeze, float) else unfreeze
-        for layer in layers[: max(len(layers) - kept, 0)]:
+def freeze(body: "keras.Model", mode: Mode, unfreeze: int | float, batch_statistics: bool) -> None:
+    """Freezes what does not learn of a body, and what would differ while training, as `transfer` describes it.
+
+    It changes the layers themselves: Keras hands `training=True` on to layers that were called with `training=False`.
+    """
+    import keras
+
+    if mode == "scratch":
+        return
+    body.trainable = mode == "fine-tune"
+    layers = [layer for layer in body.layers if layer.weights]
+    kept = round(unfreeze * len(layers)) if isinstance(unfreeze, float) else unfreeze
+    for layer in layers[: max(len(layers) - kept, 0)]:
+        layer.trainable = False
+    if mode == "fine-tune" and batch_statistics:
+        return
+    for layer in body._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
-    as_trained = mode == "scratch" or (mode == "fine-tune" and batch_statistics)
-    return body(pixels) if as_trained else body(pixels, training=False)
+        elif isinstance(layer, dropouts()):
+            layer.rate = 0.0

@@ -11,7 +11,7 @@ from kerasdl.models.backbones import find_backbone
 from kerasdl.models.images import image_input
 from kerasdl.models.mlp import Activation, Initializer, Width
 from kerasdl.models.skips import skips
-from kerasdl.models.transfer import Mode, Unfreeze, run_body
+from kerasdl.models.transfer import Mode, Unfreeze, freeze
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +60,7 @@ def unet(
         mode: Of a backbone, as in `kerasdl.models.transfer`: `"scratch"`, `"probe"` or `"fine-tune"`.
         weights: Of a backbone: `"imagenet"`, or the path of a file.
         unfreeze: How much of a backbone `"fine-tune"` trains, as in `kerasdl.models.transfer`.
-        batch_statistics: Whether a fine-tuned backbone runs as while training, as in `kerasdl.models.transfer`.
+        batch_statistics: Whether a fine-tuned backbone runs as from scratch, as in `kerasdl.models.transfer`.
         augment: Augmentation layers after the input; only such as leave pixels where they are, as masks do not move.
 
     Returns:
@@ -94,9 +94,8 @@ def unet(
                 f"depth: {encoder} halves the resolution {len(found)} times, not {depth}; give at most that"
             )
         body = keras.Model(body.inputs, found[:depth], name=body.name)
-        *maps, coarsest = keras.tree.flatten(
-            run_body(body, backbone.preprocessed(hidden), mode, unfreeze, batch_statistics)
-        )
+        freeze(body, mode, unfreeze, batch_statistics)
+        *maps, coarsest = keras.tree.flatten(body(backbone.preprocessed(hidden)))
         wide = _widths(filters, len(maps) + 1)
         maps = [blocks.convolved(hidden, wide[0], "image"), *maps]
     hidden = keras.layers.Dropout(dropout, name="dropout")(coarsest) if dropout else coarsest
