@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-# Layers that take `training` and do the same either way.
-_SAME_EITHER_WAY = ("CenterCrop", "Resizing")
+# Layers that take `training` and do the same either way (the dense ones look at it where they are quantized).
+_SAME_EITHER_WAY = ("CenterCrop", "Dense", "EinsumDense", "Resizing")
 
 
 def split_frozen(model: "keras.Model") -> tuple["keras.Model", "keras.Model"] | None:
     """Parts a model where its frozen beginning ends.
 
     Frozen is what has no trainable weights and does the same while training as at inference: batch normalization that
-    is not trainable, dropout of nothing, and layers that know no difference. Other dropout and augmentation end it, even
-    where they were called with `training=False`: Keras hands its own value on. The cut lies as late as it can.
+    is not trainable, dropout of nothing, and layers that know no difference. Other dropout and augmentation end it,
+    even where they were called with `training=False`: Keras hands its own value on. The cut lies as late as it can.
 
     Args:
         model: A built functional model.
@@ -48,7 +48,7 @@ def split_frozen(model: "keras.Model") -> tuple["keras.Model", "keras.Model"] | 
     return body, _head(model, features, [node for node in nodes if not all(id(one) in frozen for one in node.outputs)])
 
 
-def dropouts() -> tuple[type, ...]:
+def dropouts() -> tuple[Any, ...]:
     """Returns Keras' kinds of dropout, each with a `rate`."""
     import keras
 

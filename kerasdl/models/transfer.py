@@ -53,10 +53,10 @@ def transfer(
             keep their size, and smaller ones than 96 are enlarged to that.
         unfreeze: How much of the body `"fine-tune"` trains, from its end: a whole number counts layers with weights, a
             share (1.0: all) is one of those layers.
-        batch_statistics: Whether `"fine-tune"` runs the body as from scratch: its batch normalization learns and uses the
-            batch's own statistics, which move its averages, and its dropout drops. By default that normalization stays
-            as it was pretrained, averages, scale and offset, as small data sets and batches spoil it, and nothing is
-            dropped.
+        batch_statistics: Whether `"fine-tune"` runs the body as from scratch: its batch normalization learns and uses
+            the batch's own statistics, which move its averages, and its dropout drops. By default that normalization
+            stays as it was pretrained, averages, scale and offset, as small data sets and batches spoil it, and nothing
+            is dropped.
         pooling: How the last maps become features: their `"average"` or `"max"` over all places, or `"flatten"`.
         dense: Units of one hidden layer between body and output; 0 for none.
         activation: Name of the hidden layer's activation.
