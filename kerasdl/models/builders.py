@@ -13,13 +13,22 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from kerasdl.errors import UserError, nearest
+from kerasdl.models.cnn import cnn
 from kerasdl.models.mlp import mlp
 from kerasdl.models.softmax import softmax
+from kerasdl.models.transfer import transfer
+from kerasdl.models.unet import unet
 
 if TYPE_CHECKING:
     import keras
 
-SHIPPED: dict[str, Callable[..., "keras.Model"]] = {"mlp": mlp, "softmax": softmax}
+SHIPPED: dict[str, Callable[..., "keras.Model"]] = {
+    "cnn": cnn,
+    "mlp": mlp,
+    "softmax": softmax,
+    "transfer": transfer,
+    "unet": unet,
+}
 
 # What kerasdl gives a builder that asks for it by name; everything else that it takes is a setting.
 GIVEN = ("input_shape", "classes", "hp")

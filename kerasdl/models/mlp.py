@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from kerasdl.models.output import output
+
 if TYPE_CHECKING:
     import keras
 
@@ -69,6 +71,4 @@ def mlp(
         hidden = keras.layers.Activation(activation, name=f"activation_{number}")(hidden)
         if dropout:
             hidden = keras.layers.Dropout(dropout, name=f"dropout_{number}")(hidden)
-    units, last = (1, "sigmoid") if classes == 2 else (classes, "softmax")
-    outputs = keras.layers.Dense(units, activation=last, kernel_regularizer=regularizer, name="output")(hidden)
-    return keras.Model(inputs, outputs, name="mlp")
+    return keras.Model(inputs, output(hidden, classes, regularizer), name="mlp")

@@ -35,7 +35,7 @@ def own(input_shape: tuple[int, ...], classes: int, units: int = 8, name: str = 
 
 
 def test_shipped_models_are_found_by_name() -> None:
-    assert models.names() == ["mlp", "softmax"]
+    assert models.names() == ["cnn", "mlp", "softmax", "transfer", "unet"]
     builder = models.find("mlp")
     assert builder.function is models.mlp
     assert builder.shipped
@@ -121,7 +121,7 @@ def test_a_setting_without_a_hint_takes_anything() -> None:
     ("model", "message"),
     [
         ("mpl", "'mpl' is not a shipped model; did you mean 'mlp'?, or give 'file.py:function'"),
-        ("resnet", "choose from mlp, softmax"),
+        ("random_forest", "choose from cnn, mlp, softmax, transfer, unet"),
         ("mine.py", "is not a shipped model"),
         ("none.py:build", "none.py: no such file; give the path of a Python file"),
         ("mine.py:biuld", "mine.py: defines no function 'biuld'; did you mean 'build'?"),
