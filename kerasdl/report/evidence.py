@@ -98,7 +98,8 @@ class Evidence:
     @cached_property
     def class_accuracies(self) -> list[ClassAccuracy]:
         """The winner's accuracy on each class."""
-        if self.confusion is None:
+        # Pixels of an image are no independent rows: what Wilson's interval says of them would be too sure.
+        if self.confusion is None or self.run.data.get("task") == "segmentation":
             return []
         return class_accuracies(self.confusion, [str(name) for name in self.run.data["classes"]], self.winner_repeats)
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from kerasdl.data import Dataset, Split
+from kerasdl.train.scoring import rows_at_once
 
-# Bytes of one layer's outputs that are held at once while rows are scored.
-SCORING_BYTES = 256 * 2**20
 # Chunks of equal size let validation and test rows be scored by one program; smaller ones are not worth it.
 SMALLEST_COMMON_CHUNK = 256
 
@@ -49,8 +47,7 @@ def resident(dataset: Dataset, model: keras.Model, members: int) -> ResidentData
         _held.clear()
         _held[dataset] = (_tensors(dataset.train, slice(None)), {})
     train, chunked = _held[dataset]
-    widest = max((int(np.prod(shape[1:])) for shape in map(_output_shape, model.layers) if shape), default=1)
-    size = max(1, SCORING_BYTES // (4 * widest * members))
+    size = rows_at_once(model, members)
     common = math.gcd(len(dataset.validation), len(dataset.test))
     if SMALLEST_COMMON_CHUNK <= common <= size:
         size = common
@@ -65,11 +62,3 @@ def _chunks(split: Split, size: int) -> list[Batch]:
 
 def _tensors(split: Split, rows: slice) -> Batch:
     return tuple(keras.ops.convert_to_tensor(array[rows]) for array in split.arrays)
-
-
-def _output_shape(layer: keras.Layer) -> tuple[int, ...] | None:
-    try:
-        output = layer.output
-    except (AttributeError, ValueError):
-        return None
-    return tuple(output.shape) if isinstance(output, keras.KerasTensor) else None

@@ -7,6 +7,9 @@ import numpy as np
 
 from kerasdl.data import Split
 
+# Bytes of one layer's outputs that are held at once while rows are scored.
+SCORING_BYTES = 256 * 2**20
+
 
 def test_scores(model: keras.Model, weights: list[np.ndarray], split: Split) -> dict[str, Any]:
     """Scores weights on rows that they were not chosen by.
@@ -22,57 +25,62 @@ def test_scores(model: keras.Model, weights: list[np.ndarray], split: Split) -> 
     if not len(split):
         return {}
     model.set_weights(weights)
-    predictions = predict(model, split.x)
-    return {
-        "test": test_metrics(model, split.x, split.y, predictions),
-        "confusion": confusion(split.y, predictions),
-    }
+    size = rows_at_once(model)
+    model.reset_metrics()
+    loss, metrics = 0.0, {}
+    counts: Any = 0
+    for start in range(0, len(split), size):
+        x, y = split.x[start : start + size], split.y[start : start + size]
+        predicted, truth = model(keras.ops.convert_to_tensor(x), training=False), keras.ops.convert_to_tensor(y)
+        own = model.compute_loss(x=None, y=truth, y_pred=predicted, training=False)
+        loss += float(keras.ops.convert_to_numpy(own)) * len(x) / len(split)
+        metrics = model.compute_metrics(None, truth, predicted, None)
+        found = confusion(y, keras.ops.convert_to_numpy(predicted))
+        counts = None if found is None or counts is None else counts + found
+    values = {name: float(keras.ops.convert_to_numpy(value)) for name, value in metrics.items()}
+    model.reset_metrics()
+    return {"test": {**values, "loss": loss}, "confusion": counts}
 
 
-def predict(model: keras.Model, x: np.ndarray, batch_size: int = 4096) -> np.ndarray:
-    """Predicts in inference mode, a batch at a time, `(rows, *outputs)`."""
-    starts = range(0, len(x), batch_size)
-    parts = [model(keras.ops.convert_to_tensor(x[i : i + batch_size]), training=False) for i in starts]
-    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
-
-
-def test_metrics(model: keras.Model, x: np.ndarray, y: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Computes a model's compiled loss and metrics from its predictions.
+def rows_at_once(model: keras.Model, members: int = 1) -> int:
+    """Returns how many rows a model's widest layer lets be scored at once.
 
     Args:
-        model: The compiled model, holding the weights that predicted.
-        x: float32, `(rows, *features)`.
-        y: int64, `(rows,)`.
-        predictions: float32, `(rows, *outputs)`.
-
-    Returns:
-        The value of each metric by its name, `"loss"` among them.
+        model: The model.
+        members: How many of its kind score side by side.
     """
-    truth = keras.ops.convert_to_tensor(y)
-    predicted = keras.ops.convert_to_tensor(predictions)
-    loss = model.compute_loss(x=None, y=truth, y_pred=predicted, training=False)
-    model.reset_metrics()
-    metrics = {**model.compute_metrics(None, truth, predicted, None), "loss": loss}
-    model.reset_metrics()
-    return {name: float(keras.ops.convert_to_numpy(value)) for name, value in metrics.items()}
+    shapes = [_output_shape(layer) for layer in model._flatten_layers(include_self=False)]
+    widest = max((int(np.prod([side or 1 for side in shape[1:]])) for shape in shapes if shape), default=1)
+    return max(1, SCORING_BYTES // (4 * widest * members))
+
+
+def _output_shape(layer: keras.Layer) -> tuple[int | None, ...] | None:
+    try:
+        output = layer.output
+    except (AttributeError, ValueError):
+        return None
+    return tuple(output.shape) if isinstance(output, keras.KerasTensor) else None
 
 
 def confusion(y: np.ndarray, predictions: np.ndarray) -> np.ndarray | None:
-    """Counts rows by true and predicted class.
+    """Counts rows, or the pixels of images that are segmented, by true and predicted class.
 
     Args:
-        y: int64, `(rows,)`.
-        predictions: float32, `(rows, classes)`.
+        y: int64, `(rows,)`, or uint8, `(rows, height, width)`.
+        predictions: float32, `(*y.shape, classes)`.
 
     Returns:
         int64, `(classes, classes)`, the truth first; `None` where the predictions are not one number a class.
     """
-    if predictions.ndim != 2 or y.ndim != 1:
+    if predictions.ndim < 2 or predictions.shape[:-1] != y.shape:
         return None
-    classes = predictions.shape[1]
+    classes = predictions.shape[-1]
     if classes == 1:
-        classes, predicted = 2, (predictions[:, 0] > 0.5).astype("int64")
+        classes, predicted = 2, (predictions[..., 0] > 0.5).astype("int64")
     else:
-        predicted = predictions.argmax(axis=1)
-    pairs = y.astype("int64") * classes + predicted
+        predicted = predictions.argmax(axis=-1)
+    truth = y.astype("int64")
+    # Labels beyond the classes are pixels that count for nothing.
+    known = truth < classes
+    pairs = truth[known] * classes + predicted[known]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)

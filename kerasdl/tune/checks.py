@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # What the classifiers that kerasdl compiles tell after each epoch.
 _METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")
+_OF_PIXELS = ("val_dice", "val_iou", "dice", "iou")
 
 
 def check_settings(study: "Study", given: Mapping[str, Any]) -> None:
@@ -145,12 +146,18 @@ def check_conditions(study: "Study") -> None:
     in_order(study.space)
 
 
-def check_metric_names(objective: str, monitor: str | None) -> None:
+def check_metric_names(model: str, objective: str, monitor: str | None) -> None:
     """Checks metrics' names against those of the classifiers that kerasdl compiles.
+
+    Args:
+        model: The name of a shipped model.
+        objective: The metric that trials are compared by.
+        monitor: The metric that ends them early, if any.
 
     Raises:
         UserError: One is not computed.
     """
     for key, name in (("objective", objective), ("early_stopping.monitor", monitor)):
-        if name is not None and name not in _METRICS:
-            raise UserError(f"{key}: {name!r} is not computed; {nearest(name, _METRICS)}")
+        known = (*_METRICS, *_OF_PIXELS) if model == "unet" else _METRICS
+        if name is not None and name not in known:
+            raise UserError(f"{key}: {name!r} is not computed; {nearest(name, known)}")

@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import keras_tuner
 
+from kerasdl.data import Dataset
 from kerasdl.errors import UserError
-from kerasdl.models import builders
-from kerasdl.tune.settings import optimizer_settings
+from kerasdl.models import builders, segmentation
+from kerasdl.tune.settings import LOSSES, optimizer_settings
 from kerasdl.tune.study import Study
 
 # Keras' classes by the names that studies use.
@@ -31,7 +32,7 @@ def compiled_model(
     function: Callable[..., Any],
     settings: Mapping[str, Any],
     available: Mapping[str, Any],
-    rows: int,
+    dataset: Dataset,
     precision: str | None = None,
 ) -> keras.Model:
     """Builds a configuration's model and compiles it, unless its builder did.
@@ -41,14 +42,14 @@ def compiled_model(
         function: What builds the model.
         settings: Every setting of the configuration.
         available: What kerasdl gives a builder that asks for it: `input_shape`, `classes`.
-        rows: How many rows an epoch has.
+        dataset: What it learns from.
         precision: Name of the policy of layers that have none of their own; Keras' own where absent.
 
     Returns:
         A compiled model.
     """
     with _policy(precision):
-        return _compiled_model(study, function, settings, available, rows)
+        return _compiled_model(study, function, settings, available, dataset)
 
 
 @contextmanager
@@ -64,7 +65,11 @@ def _policy(name: str | None) -> Iterator[None]:
 
 
 def _compiled_model(
-    study: Study, function: Callable[..., Any], settings: Mapping[str, Any], available: Mapping[str, Any], rows: int
+    study: Study,
+    function: Callable[..., Any],
+    settings: Mapping[str, Any],
+    available: Mapping[str, Any],
+    dataset: Dataset,
 ) -> keras.Model:
     if study.builder.takes_hp:
         hyperparameters = keras_tuner.HyperParameters()
@@ -72,7 +77,7 @@ def _compiled_model(
         available = {**available, "hp": hyperparameters}
     model = builders.call(function, own_settings(study.builder, settings), available)
     if isinstance(model, keras.Model) and not model.compiled:
-        compile_classifier(model, settings, rows)
+        compile_classifier(model, settings, dataset)
     return model
 
 
@@ -81,24 +86,44 @@ def own_settings(builder: builders.Builder, settings: Mapping[str, Any]) -> dict
     return {name: value for name, value in settings.items() if builder.any_setting or name in builder.settings}
 
 
-def compile_classifier(model: keras.Model, settings: Mapping[str, Any], rows: int) -> None:
-    """Compiles a classifier with its configuration's optimizer, cross-entropy and accuracy.
+def compile_classifier(model: keras.Model, settings: Mapping[str, Any], dataset: Dataset) -> None:
+    """Compiles a classifier of rows or of pixels with its configuration's optimizer, loss and metrics.
 
     Args:
         model: It gives probabilities: one for each class, or one alone for the second of two.
-        settings: `optimizer` and the optimizer's own settings, `schedule` and its own.
-        rows: How many rows an epoch has.
+        settings: `optimizer` and the optimizer's own settings, `schedule` and its own, `loss`.
+        dataset: What it learns from. Rows are scored by their accuracy; pixels by theirs and by the Dice score and the
+            intersection over union of all images' pixels together, the mean over classes.
+
+    Raises:
+        UserError: The model does not give what the data ask for.
     """
     kind = OPTIMIZERS[settings["optimizer"]]
     own = optimizer_settings(settings)
     if settings.get("schedule", "constant") != "constant":
-        own["learning_rate"] = schedule(settings, -(-rows // settings["batch_size"]))
-    binary = model.built and model.output_shape[-1] == 1
-    model.compile(
-        optimizer=kind(**own),
-        loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+        own["learning_rate"] = schedule(settings, -(-len(dataset.train) // settings["batch_size"]))
+    loss, metrics = _loss_and_metrics(model, settings.get("loss", LOSSES[0]), dataset)
+    model.compile(optimizer=kind(**own), loss=loss, metrics=metrics)
+
+
+def _loss_and_metrics(model: keras.Model, name: str, dataset: Dataset) -> tuple[Any, list[Any]]:
+    shape = model.output_shape if model.built else None
+    axes = len(dataset.train.y.shape) + 1
+    if isinstance(shape, tuple) and len(shape) != axes:
+        wanted = "a class for each pixel, such as unet" if axes == 4 else "one class for each row, such as cnn or mlp"
+        raise UserError(f"model: {model.name} gives {_outputs(shape)}; {dataset.name} asks for a model of {wanted}")
+    if dataset.task == "segmentation":
+        classes = len(dataset.classes)
+        overlap = [segmentation.DiceScore(classes, name="dice"), segmentation.IntersectionOverUnion(classes)]
+        return segmentation.segmentation_loss(name), ["accuracy", *overlap]
+    if name != LOSSES[0]:
+        raise UserError(f"loss: {name!r} compares the pixels of images, and {dataset.name} has none; leave loss out")
+    binary = shape is not None and shape[-1] == 1
+    return "binary_crossentropy" if binary else "sparse_categorical_crossentropy", ["accuracy"]
+
+
+def _outputs(shape: tuple[int | None, ...]) -> str:
+    return f"outputs of shape ({', '.join('rows' if side is None else str(side) for side in shape)})"
 
 
 def schedule(settings: Mapping[str, Any], steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:

@@ -13,7 +13,7 @@ from kerasdl.data import Dataset
 from kerasdl.train import Trial, numbers
 from kerasdl.train.backends import current_backend
 from kerasdl.train.building import build
-from kerasdl.train.resident import SCORING_BYTES
+from kerasdl.train.scoring import SCORING_BYTES
 from kerasdl.train.seats import Member
 from kerasdl.train.watching import Watch
 

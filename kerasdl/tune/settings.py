@@ -30,10 +30,13 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
 }
 OPTIMIZERS = {name: (*_EVERY_OPTIMIZER, *own) for name, own in OPTIMIZERS.items()}
 
+# What a model is trained to make small; all but the first compare the pixels of images.
+LOSSES = ("crossentropy", "dice", "dice_crossentropy")
 TRAINING = ("epochs", "batch_size", "optimizer")
 # How the learning rate changes while a trial trains; `learning_rate` is the highest.
 SCHEDULES = ("constant", "cosine", "exp_range", "one_cycle", "triangular", "triangular2")
 SCHEDULING = ("schedule", "cycles", "minimum_learning_rate")
+_NAMES = {"loss": LOSSES, "optimizer": tuple(OPTIMIZERS), "schedule": SCHEDULES}
 
 _POSITIVE = ("cycles", "learning_rate", "epsilon", "clipnorm", "clipvalue", "global_clipnorm")
 _SHARE = ("momentum", "rho", "beta_1", "beta_2")
@@ -46,6 +49,7 @@ def known(builder: Builder, optimizers: Iterable[str]) -> set[str]:
     return {
         *TRAINING,
         *SCHEDULING,
+        "loss",
         *builder.settings,
         *(name for optimizer in optimizers for name in OPTIMIZERS[optimizer]),
     }
@@ -70,13 +74,9 @@ def check_value(name: str, value: Any, builder: Builder) -> Any:
     """
     if name in builder.settings:
         return builder.check(name, value)
-    if name == "optimizer":
-        if not isinstance(value, str) or value not in OPTIMIZERS:
-            raise ValueError(f"{value!r} is not an optimizer; {nearest(str(value), OPTIMIZERS)}")
-        return value
-    if name == "schedule":
-        if not isinstance(value, str) or value not in SCHEDULES:
-            raise ValueError(f"{value!r} is not a schedule; {nearest(str(value), SCHEDULES)}")
+    if name in _NAMES:
+        if not isinstance(value, str) or value not in _NAMES[name]:
+            raise ValueError(f"{value!r} is not {_article(name)}; {nearest(str(value), _NAMES[name])}")
         return value
     if name in _LEAST:
         if not isinstance(value, int) or isinstance(value, bool) or value < _LEAST[name]:
@@ -87,6 +87,10 @@ def check_value(name: str, value: Any, builder: Builder) -> Any:
             raise ValueError(f"{value!r} is neither true nor false")
         return value
     return _number(name, value)
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _number(name: str, value: Any) -> float:

@@ -156,7 +156,7 @@ class Study(BaseModel):
         objective, stopping = self.objective, self.early_stopping
         if self._builder.shipped:
             name = objective if isinstance(objective, str) else objective.name
-            check_metric_names(name, stopping.monitor if stopping else None)
+            check_metric_names(self._builder.name, name, stopping.monitor if stopping else None)
         if isinstance(objective, str):
             self.objective = Objective(name=objective, direction=direction_of(objective, "objective"))
         if stopping is not None and stopping.direction is None:

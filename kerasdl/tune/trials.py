@@ -63,8 +63,7 @@ class TrialMaker:
         return self._model(settings, "float32" if self._study.precision else None)
 
     def _model(self, settings: Mapping[str, Any], precision: str | None) -> Any:
-        rows = len(self._dataset.train)
-        return compiled_model(self._study, self._function, settings, self._available, rows, precision)
+        return compiled_model(self._study, self._function, settings, self._available, self._dataset, precision)
 
     def trial(self, number: int, configuration: int, seed: int, settings: Mapping[str, Any]) -> Trial:
         """Makes one trial of a configuration."""
