@@ -38,6 +38,10 @@ class Entry:
     folder: Path
     facts: Mapping[str, Any]
 
+    def path(self, name: str) -> Path:
+        """Returns the file of one array."""
+        return self.folder / f"{name}.npy"
+
     def array(self, name: str, *, mapped: bool) -> np.ndarray:
         """Returns one array.
 
@@ -46,7 +50,7 @@ class Entry:
             mapped: Whether as a memory map, which is read from disk where it is looked at, else in memory.
         """
         # Copy-on-write: the file is never changed, and backends take the array without warning that it is read-only.
-        return np.load(self.folder / f"{name}.npy", mmap_mode="c" if mapped else None, allow_pickle=False)
+        return np.load(self.path(name), mmap_mode="c" if mapped else None, allow_pickle=False)
 
 
 def cache_folder() -> Path:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -125,11 +126,25 @@ def fingerprint(splits: Iterable[Split], classes: Iterable[str]) -> str:
     Returns:
         64 hexadecimal digits over the dtype, shape and bytes of every array and over the class names.
     """
+    return fingerprint_of(((split.x, split.y) for split in splits), classes)
+
+
+def fingerprint_of(pairs: Iterable[tuple[Any, Any]], classes: Iterable[str]) -> str:
+    """Returns the fingerprint of features and labels that are no splits yet.
+
+    Args:
+        pairs: Features and labels of train, validation and test; of each, anything with a `dtype`, a `shape` and rows
+            that are read by slices.
+        classes: The name of each class.
+
+    Returns:
+        What `fingerprint` returns of the same.
+    """
     digest = hashlib.sha256()
-    for split in splits:
-        for array in (split.x, split.y):
+    for pair in pairs:
+        for array in pair:
             digest.update(f"{array.dtype.str}{array.shape};".encode())
-            # A memory map is read part by part, never as a whole.
+            # What lies on disk is read part by part, never as a whole.
             rows = max(_PART // max(array[:1].nbytes, 1), 1)
             for start in range(0, len(array), rows):
                 digest.update(np.ascontiguousarray(array[start : start + rows]).data)

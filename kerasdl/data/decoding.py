@@ -15,6 +15,7 @@ from kerasdl.data.image_file import CorruptError, Header, header, read_image, re
 from kerasdl.data.image_listing import shown
 from kerasdl.data.image_splits import memory_limit
 from kerasdl.data.spec import Spec
+from kerasdl.data.stored import Stored
 from kerasdl.data.threads import in_threads
 from kerasdl.errors import UserError
 
@@ -51,8 +52,8 @@ class Decoded:
     """
 
     items: list[Item]
-    images: np.ndarray
-    masks: np.ndarray
+    images: np.ndarray | Stored
+    masks: np.ndarray | Stored
     values: np.ndarray
     coloured: bool
     padded: bool
@@ -128,12 +129,12 @@ class _Rows:
             self._handle.write(np.ascontiguousarray(row, self._dtype).data)
         self._filled += 1
 
-    def array(self) -> np.ndarray:
-        """Returns the rows, those of a file as a memory map."""
+    def array(self) -> np.ndarray | Stored:
+        """Returns the rows."""
         if self._handle is None or self._path is None or not self._filled or 0 in self._shape:
             return self._memory[: self._filled]
         self._handle.flush()
-        return np.memmap(self._path, self._dtype, "r", shape=(self._filled, *self._shape))
+        return Stored(self._path, np.dtype(self._dtype), (self._filled, *self._shape))
 
 
 def _attempt(item: Item) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from kerasdl.data import cache
-from kerasdl.data.dataset import Dataset, Scaling, Split, fingerprint
+from kerasdl.data.dataset import Dataset, Scaling, Split, fingerprint, fingerprint_of
 from kerasdl.data.form import Form
 from kerasdl.data.scaling import by_range
 from kerasdl.data.spec import Spec
+from kerasdl.data.stored import Stored
 from kerasdl.errors import UserError
 
 SHARE = 0.5
@@ -32,14 +33,14 @@ class Part:
     """What one split is made of.
 
     Attributes:
-        images: Raw, `(images, height, width, channels)`, perhaps a memory map.
+        images: Raw, `(images, height, width, channels)`.
         labels: `(images,)`, the class of each image, or `(images, height, width)`, what stands for that of each pixel.
         rows: int64, `(rows,)`, which images make the split, in its order.
         lookup: uint8, the class of each value of a pixel; `None` where labels are classes.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    images: np.ndarray | Stored
+    labels: np.ndarray | Stored
     rows: np.ndarray
     lookup: np.ndarray | None = None
 
@@ -132,7 +133,7 @@ def assemble_images(
             x[start : start + len(block)] = block
             start += len(block)
         splits.append(Split(x, part.label_block(0, len(part.rows)).astype(_label_type(part), copy=False)))
-    return _dataset(spec, splits, facts, facts["notes"])
+    return _dataset(spec, splits, facts, facts["notes"], fingerprint(splits, facts["classes"]))
 
 
 def from_cache(spec: Spec, entry: cache.Entry) -> Dataset:
@@ -147,10 +148,12 @@ def from_cache(spec: Spec, entry: cache.Entry) -> Dataset:
         x, y = entry.array(f"{name}-x", mapped=mapped), entry.array(f"{name}-y", mapped=mapped and images)
         splits.append(Split(x, y))
     note = f"read from disk while training: {size / 1e6:,.0f} MB of arrays are more than memory={limit / 1e6:,.0f}MB"
-    return _dataset(spec, splits, entry.facts, [*entry.facts["notes"], *([note] if mapped else [])])
+    stored = [(Stored.of(entry.path(f"{name}-x")), Stored.of(entry.path(f"{name}-y"))) for name in _SPLITS]
+    digest = fingerprint_of(stored, entry.facts["classes"])
+    return _dataset(spec, splits, entry.facts, [*entry.facts["notes"], *([note] if mapped else [])], digest)
 
 
-def _dataset(spec: Spec, splits: list[Split], facts: Mapping[str, Any], notes: list[str]) -> Dataset:
+def _dataset(spec: Spec, splits: list[Split], facts: Mapping[str, Any], notes: list[str], digest: str) -> Dataset:
     classes = tuple(facts["classes"])
     scale = np.array(facts["scale"], "float32")
     return Dataset(
@@ -163,7 +166,7 @@ def _dataset(spec: Spec, splits: list[Split], facts: Mapping[str, Any], notes: l
         scaling=by_range(float(scale.ravel()[0])),
         source=facts["source"],
         licence=facts["licence"],
-        fingerprint=fingerprint(splits, classes),
+        fingerprint=digest,
         notes=tuple(notes),
     )
 
@@ -180,7 +183,7 @@ def _label_shape(part: Part) -> tuple[int, ...]:
     return (len(part.rows), *part.labels.shape[1:])
 
 
-def _content(part: Part) -> tuple[np.ndarray | None, ...]:
+def _content(part: Part) -> tuple[np.ndarray | Stored | None, ...]:
     return part.images, part.labels, part.rows, part.lookup
 
 

@@ -120,7 +120,11 @@ def _look(wanted: Wanted, place: Path) -> tuple[Arrays | None, str]:
 
 def _inside(wanted: Wanted, place: Path) -> list[Path]:
     # Keras and the distributors unpack into folders of their own below the one that is named.
-    below = ["cifar-10-batches-bin"] if wanted.name == "cifar10" else [wanted.name.replace("_", "-")]
+    if wanted.name == "cifar10":
+        below = ["cifar-10-batches-bin"]
+    else:
+        # The last is torchvision's.
+        below = [wanted.name.replace("_", "-"), {"mnist": "MNIST/raw"}.get(wanted.name, "FashionMNIST/raw")]
     # A shared folder may hold the bare files of one set only, and those of Keras' cache are told apart by their folder.
     return [place / name for name in [wanted.name, *below]] + ([] if place == keras_cache() else [place])
 

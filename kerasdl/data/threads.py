@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from kerasdl.data.image_file import CorruptError
@@ -53,16 +53,24 @@ def in_threads(
 def _bar(doing: str, total: int) -> Iterator[Callable[[int], None]]:
     """Shows a bar on a terminal once a second has passed."""
     from rich.console import Console
+    from rich.errors import LiveError
     from rich.progress import Progress
 
-    console, begin, done = Console(stderr=True), time.monotonic(), 0
-    with Progress(console=console, transient=True, auto_refresh=False, disable=not console.is_terminal) as bars:
-        task = bars.add_task(doing, total=total, visible=False)
+    console, begin, done, started = Console(stderr=True), time.monotonic(), 0, False
+    bars = Progress(console=console, transient=True, disable=not console.is_terminal)
+    task = bars.add_task(doing, total=total)
 
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            bars.update(task, completed=done, visible=time.monotonic() - begin > 1)
-            bars.refresh()
+    def advance(count: int) -> None:
+        nonlocal done, started
+        done += count
+        bars.update(task, completed=done)
+        if not started and time.monotonic() - begin > 1:
+            started = True
+            # Where something else shows its progress, that is enough.
+            with suppress(LiveError):
+                bars.start()
 
+    try:
         yield advance
+    finally:
+        bars.stop()

@@ -108,6 +108,35 @@ def test_idx_in_the_folder(tmp_path, nowhere, name, zipped, joint):
 
 
 @pytest.mark.parametrize(
+    ("name", "below"),
+    [("mnist", "mnist"), ("mnist", "MNIST/raw"), ("fashion_mnist", "FashionMNIST/raw"), ("fashion_mnist", ".")],
+)
+def test_idx_below_the_folder(tmp_path, name, below):
+    arrays = drawn()
+    put_idx(tmp_path / "mine" / below, arrays, zipped=False)
+    # As some archives unpack: a folder with the name of the file that it holds.
+    (tmp_path / "mine" / below / "train-images-idx3-ubyte.gz").mkdir()
+    assert_holds(data.load(name, folder=tmp_path / "mine"), arrays)
+
+
+def test_named_sets_take_a_size_and_channels(tmp_path):
+    arrays = drawn()
+    put_idx(tmp_path, arrays)
+    dataset = data.load("mnist?size=20x14&channels=3", folder=tmp_path)
+    assert dataset.input_shape == (20, 14, 3) and dataset.scaling.scale.tolist() == [[[255.0]]]
+    twice = data.load("mnist?size=56", folder=tmp_path).test.x
+    means = twice.reshape(50, 28, 2, 28, 2).mean(axis=(2, 4)) * 255
+    assert (
+        np.abs(means - arrays["x_test"]).mean() < 40
+        and np.corrcoef(means.ravel(), arrays["x_test"].ravel())[0, 1] > 0.9
+    )
+    put_npz(tmp_path / "cifar10.npz", drawn(shape=(32, 32, 3)))
+    grey = data.load("cifar10?channels=1", folder=tmp_path).test.x
+    exact = drawn(shape=(32, 32, 3))["x_test"] @ [0.299, 0.587, 0.114] / 255
+    assert grey.shape == (50, 32, 32, 1) and np.abs(grey[..., 0] - exact).max() < 0.6 / 255
+
+
+@pytest.mark.parametrize(
     ("name", "shape"), [("mnist", (28, 28)), ("fashion_mnist", (28, 28)), ("cifar10", (32, 32, 3))]
 )
 def test_npz_in_the_folder(tmp_path, name, shape):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sklearn.datasets import load_iris
+from PIL import Image
+from sklearn.datasets import load_digits, load_iris
 
 from kerasdl import backend
 
@@ -42,13 +43,18 @@ def blocks() -> list[Block]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """An empty folder with the reader's own table and, as in an activated environment, a `python`."""
+    """An empty folder with the reader's own table and pictures and, as in an activated environment, a `python`."""
     folder = tmp_path_factory.mktemp("reader")
     iris = load_iris(as_frame=True)
     table = iris.data.set_axis(["sepal_length", "sepal_width", "petal_length", "petal_width"], axis=1)
     table.assign(species=[iris.target_names[number] for number in iris.target]).to_csv(
         folder / "flowers.csv", index=False
     )
+    pixels, labels = load_digits(return_X_y=True)
+    for number in range(150):
+        place = folder / "pictures" / f"digit {labels[number]}" / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels[number] * 15).astype("uint8").reshape(8, 8)).save(place)
     python = folder / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
