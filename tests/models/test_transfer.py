@@ -1,3 +1,4 @@
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ def small(monkeypatch) -> None:
         return keras.Model(inputs, layers.Conv2D(5, 1, name="head_conv")(hidden), name="small")
 
     backbone = Backbone("small", build, scale=2.0, offset=-1.0)
-    monkeypatch.setattr("kerasdl.models.transfer.find_backbone", lambda *_: backbone)
+    # The package's own name `transfer` is the function.
+    monkeypatch.setattr(import_module("kerasdl.models.transfer"), "find_backbone", lambda *_: backbone)
 
 
 def images(*shape: int) -> np.ndarray:
