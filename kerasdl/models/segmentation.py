@@ -25,6 +25,13 @@ def _masks(masks: Any, probabilities: Any) -> Any:
     return masks[..., 0] if len(masks.shape) == len(probabilities.shape) else masks
 
 
+def _counting(masks: Any, probabilities: Any, ignore_class: int | None) -> Any:
+    """Float `(batch, height, width)`: 1 for pixels that count."""
+    if ignore_class is None:
+        return keras.ops.cast(keras.ops.ones_like(masks), probabilities.dtype)
+    return keras.ops.cast(keras.ops.not_equal(keras.ops.cast(masks, "int32"), ignore_class), probabilities.dtype)
+
+
 @keras.saving.register_keras_serializable(package="kerasdl")
 class Dice(keras.losses.Loss):
     """One minus the soft Dice coefficient: of each image and class, then the mean over classes (Milletari et al. 2016).
@@ -58,22 +65,53 @@ class Dice(keras.losses.Loss):
         """Returns float `(batch,)`."""
         masks = _masks(y_true, y_pred)
         truth = _one_hot(masks, y_pred.shape[-1], y_pred.dtype)
-        y_pred = y_pred * self._counting(masks, y_pred)[..., None]
-        truth = truth * self._counting(masks, y_pred)[..., None]
+        counting = _counting(masks, y_pred, self.ignore_class)[..., None]
+        y_pred, truth = y_pred * counting, truth * counting
         axes = tuple(range(1, len(y_pred.shape) - 1))
         both = keras.ops.sum(truth * y_pred, axis=axes)
         total = keras.ops.sum(truth, axis=axes) + keras.ops.sum(y_pred, axis=axes)
         return 1 - keras.ops.mean((2 * both + self.smooth) / (total + self.smooth), axis=-1)
 
-    def _counting(self, masks: Any, y_pred: Any) -> Any:
-        """Float `(batch, height, width)`: 1 for pixels that count."""
-        if self.ignore_class is None:
-            return keras.ops.cast(keras.ops.ones_like(masks), y_pred.dtype)
-        return keras.ops.cast(keras.ops.not_equal(keras.ops.cast(masks, "int32"), self.ignore_class), y_pred.dtype)
-
     def get_config(self) -> dict[str, Any]:
         """Returns what rebuilds the loss."""
         return {**super().get_config(), "smooth": self.smooth, "ignore_class": self.ignore_class}
+
+
+@keras.saving.register_keras_serializable(package="kerasdl")
+class PixelCrossentropy(keras.losses.Loss):
+    """The mean cross-entropy of each image's pixels.
+
+    Keras' own cannot be differentiated on torch for probabilities of more than one axis.
+
+    Args:
+        ignore_class: As in `Dice`.
+        name: The loss' name.
+        reduction: As in Keras.
+        dtype: As in Keras.
+    """
+
+    def __init__(
+        self,
+        ignore_class: int | None = None,
+        name: str = "crossentropy",
+        reduction: str = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.ignore_class = ignore_class
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns float `(batch,)`."""
+        masks = _masks(y_true, y_pred)
+        counting = _counting(masks, y_pred, self.ignore_class)
+        likely = keras.ops.sum(_one_hot(masks, y_pred.shape[-1], y_pred.dtype) * y_pred, axis=-1)
+        entropy = -keras.ops.log(keras.ops.maximum(likely, keras.config.epsilon())) * counting
+        axes = tuple(range(1, len(entropy.shape)))
+        return keras.ops.sum(entropy, axis=axes) / keras.ops.maximum(keras.ops.sum(counting, axis=axes), 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what rebuilds the loss."""
+        return {**super().get_config(), "ignore_class": self.ignore_class}
 
 
 @keras.saving.register_keras_serializable(package="kerasdl")
@@ -100,16 +138,11 @@ class DiceCrossentropy(Dice):
     ) -> None:
         super().__init__(smooth, ignore_class, name, reduction, dtype)
         self.weight = weight
+        self._entropy = PixelCrossentropy(ignore_class, dtype=dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns float `(batch,)`."""
-        masks = _masks(y_true, y_pred)
-        counting = self._counting(masks, y_pred)
-        likely = keras.ops.sum(_one_hot(masks, y_pred.shape[-1], y_pred.dtype) * y_pred, axis=-1)
-        entropy = -keras.ops.log(keras.ops.maximum(likely, keras.config.epsilon())) * counting
-        axes = tuple(range(1, len(entropy.shape)))
-        pixels = keras.ops.maximum(keras.ops.sum(counting, axis=axes), 1)
-        return super().call(y_true, y_pred) + self.weight * keras.ops.sum(entropy, axis=axes) / pixels
+        return super().call(y_true, y_pred) + self.weight * self._entropy.call(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
         """Returns what rebuilds the loss."""
@@ -266,7 +299,7 @@ def segmentation_loss(name: str, ignore_class: int | None = None) -> keras.losse
         UserError: There is no such loss.
     """
     if name == "crossentropy":
-        return keras.losses.SparseCategoricalCrossentropy(ignore_class=ignore_class)
+        return PixelCrossentropy(ignore_class)
     if name == "dice":
         return Dice(ignore_class=ignore_class)
     if name == "dice_crossentropy":
