@@ -16,6 +16,7 @@ from kerasdl.train import Trial
 from kerasdl.train.alone import train_alone
 from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoints
+from kerasdl.train.frozen import dataset_of
 from kerasdl.train.pack import PackTrainer
 from kerasdl.train.seats import Member
 from kerasdl.train.trial import first_line
@@ -179,7 +180,8 @@ class Search:
     def _check_objective(self, settings: Mapping[str, Any]) -> None:
         trial = self.maker.trial(0, 0, self._study.seed, settings)
         try:
-            names = _metric_names(build(trial), self._dataset)
+            model = build(trial)
+            names = _metric_names(model, dataset_of(model, self._dataset))
         except UserError:
             raise
         except Exception:  # noqa: BLE001 - it fails again as a trial, where it is recorded
