@@ -44,7 +44,8 @@ class WandB(Tracker):
         # No name of a project may hold these.
         self.project = None if project is None else re.sub(r"[/\\#?%:]", "-", project)
         self.group = group
-        self.directory = Path(directory or ".")
+        # Their own process writes it, from the folder where that was started.
+        self.directory = Path(directory or ".").absolute()
         self._runs: dict[str, wandb.Run] = {}
 
     def _begin(self, name: str, hyperparameters: Mapping[str, Any], told: int) -> int:
