@@ -192,9 +192,10 @@ def test_trials_that_diverge_or_fail_are_written_with_their_end(
 
         if units == 3:
             raise ValueError("three is too many")
-        return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(classes, activation="softmax")])
+        hidden = [keras.layers.Dense(units, activation="relu") for _ in range(2)]
+        return keras.Sequential([keras.Input(input_shape), *hidden, keras.layers.Dense(classes, activation="softmax")])
 
-    space = {"units": [2, 3], "learning_rate": [0.01, float(2**127)]}
+    space = {"units": [2, 3], "learning_rate": [0.01, 1e30]}
     with run_of(study(model=build, space=space, fixed={}, optimizer="sgd"), *trackers) as run:
         trials = run.trials()
         (spoilt,) = trials.loc[trials["status"] == "diverged", "trial"]
@@ -210,9 +211,7 @@ def test_trials_that_diverge_or_fail_are_written_with_their_end(
             assert float(runs[name_of(broken[0])].settings["units"]) == 3
 
 
-def test_mlflow_writes_into_the_run_where_no_other_place_is_named(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mlflow_writes_into_the_run_where_no_place_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     tracker: Any = study_tracker("mlflow", Path("runs/own"), "own", "1234")
