@@ -192,7 +192,7 @@ def test_trials_that_diverge_or_fail_are_written_with_their_end(
 
         if units == 3:
             raise ValueError("three is too many")
-        hidden = [keras.layers.Dense(units, activation="relu") for _ in range(2)]
+        hidden = [keras.layers.Dense(units) for _ in range(2)]
         return keras.Sequential([keras.Input(input_shape), *hidden, keras.layers.Dense(classes, activation="softmax")])
 
     space = {"units": [2, 3], "learning_rate": [0.01, 1e30]}
