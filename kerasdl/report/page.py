@@ -40,6 +40,7 @@ def draw_all(evidence: Evidence) -> list[Picture]:
     from kerasdl.report.figures.curves import draw_curves
     from kerasdl.report.figures.gradients import draw_gradients
     from kerasdl.report.figures.heatmap import draw_heatmap
+    from kerasdl.report.figures.parallel import draw_parallel
     from kerasdl.report.figures.ranking import draw_ranking
     from kerasdl.report.figures.regions import draw_regions
     from kerasdl.report.figures.settings import draw_setting
@@ -49,6 +50,7 @@ def draw_all(evidence: Evidence) -> list[Picture]:
         for position, setting in enumerate(evidence.scores.varying[:MOST_SETTINGS]):
             yield draw_setting(evidence, setting, position)
         yield draw_heatmap(evidence)
+        yield draw_parallel(evidence)
         yield draw_regions(evidence)
         yield draw_curves(evidence)
         yield draw_arms(evidence)
