@@ -12,6 +12,7 @@ import keras
 from kerasdl.data import Dataset
 from kerasdl.errors import UserError, nearest
 from kerasdl.runs import Run, RunWriter, TrialResult
+from kerasdl.runs.answers import to_drop
 from kerasdl.train import Trial
 from kerasdl.train.alone import train_alone
 from kerasdl.train.building import build
@@ -23,6 +24,7 @@ from kerasdl.tune.ahead import made_ahead
 from kerasdl.tune.conclude import conclude
 from kerasdl.tune.environment import describe
 from kerasdl.tune.interruption import Interruption
+from kerasdl.tune.looking import keep_truth
 from kerasdl.tune.planner import Pack, plan
 from kerasdl.tune.progress import Progress
 from kerasdl.tune.proposals import Proposals
@@ -56,7 +58,7 @@ def run_study(
                 shown.note(f"the run that was there is now in {writer.moved}")
             search = Search(study, dataset, writer, read, shown, interruption, memory, checkpoint)
             search.run()
-            conclude(writer, read, search.maker, shown, export=export)
+            conclude(writer, read, search.maker, dataset, shown, export=export)
     return Run.open(directory)
 
 
@@ -163,6 +165,7 @@ class Search:
         writer.record_fact("objective", {"name": goal.name, "direction": goal.direction})
         writer.record_fact("data", self._dataset.facts())
         writer.record_fact("environment", describe())
+        keep_truth(writer, self._dataset)
         if len(self._dataset.test):
             writer.record_array("sample", self._dataset.scaling.invert(self._dataset.test.x[:64]))
 
@@ -201,6 +204,7 @@ class Search:
             self._train(pack, trainer, recorder)
             self._regions.keep(trial.number for trial in pack.trials)
             self._keep_weights()
+            self._writer.drop_answers(to_drop(self._read, self._study.repeats, self._read.answer_sizes()))
             self._record_seconds()
 
     def _planned(self, configurations: int, proposals: Proposals) -> int | None:
