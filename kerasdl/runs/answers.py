@@ -74,9 +74,7 @@ def disagreements(run: "Run", best: int | None, worst: int | None, n: int | None
     if best is None or worst is None:
         ends = extremes(run.table())
         if ends is None:
-            raise UserError(
-                f"{run.path}: fewer than two configurations completed a trial, so there is nothing to compare"
-            )
+            raise UserError(f"{run.path}: fewer than two configurations completed a trial; there is nothing to compare")
         best, worst = ends[0] if best is None else best, ends[1] if worst is None else worst
     truth = run.truth
     sides = {"best": _side(run, best), "worst": _side(run, worst)}

@@ -249,8 +249,9 @@ class RunWriter:
     def drop_answers(self, trials: Iterable[int]) -> None:
         """Deletes what trials answered for each test row."""
         names = [(answers.name(trial, key),) for trial in trials for key in answers.KINDS]
-        with self._transaction():
-            self._connection.executemany("DELETE FROM array WHERE name = ?", names)
+        if names:
+            with self._transaction():
+                self._connection.executemany("DELETE FROM array WHERE name = ?", names)
 
     def _save_weights(self, trial: int, weights: list[np.ndarray]) -> None:
         path = weights_path(self.directory, trial)

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-# By name: of rows that have a class, `predicted`, whole numbers `(rows,)`, and `probability`, float32 `(rows,)`, of that
-# class; of images that are segmented, `overlap`, uint32 `(rows, classes, 2)`: pixels of a class both in the mask and in
-# the prediction, and the sum of those in either.
+# By name: of rows that have a class, `predicted`, whole numbers `(rows,)`, and `probability`, float32 `(rows,)`, of
+# that class; of images that are segmented, `overlap`, uint32 `(rows, classes, 2)`: pixels of a class both in the mask
+# and in the prediction, and the sum of those in either.
 Answers = Mapping[str, np.ndarray]
 
 
