@@ -140,6 +140,11 @@ class Run:
         return self._fact("retrained").get("configurations", [])
 
     @property
+    def tracked_as(self) -> str:
+        """What trackers know the run by; empty where none was told of it."""
+        return str(self._fact("tracked").get("as", ""))
+
+    @property
     def finished(self) -> bool:
         """Whether the search came to its end."""
         return bool(self._fact("finished"))

@@ -10,6 +10,7 @@ from kerasdl.data import Dataset, Split
 from kerasdl.train.backends import current_backend
 from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoint, Checkpoints
+from kerasdl.train.frozen import dataset_of, whole_weights
 from kerasdl.train.member import values
 from kerasdl.train.order import batches, row_order
 from kerasdl.train.scoring import test_scores
@@ -129,6 +130,7 @@ def train_alone(
     """
     longest = member.longest
     model = build(longest)
+    dataset = dataset_of(model, dataset)
     validation = dataset.validation
 
     def finish(trial: Trial, follow: _Follow, logs: Logs) -> None:
@@ -169,4 +171,4 @@ def _outcome(model: keras.Model, dataset: Dataset, follow: _Follow, logs: Logs) 
     now = model.get_weights()
     scores = test_scores(model, weights, dataset.test)
     model.set_weights(now)
-    return Outcome("completed", **parts, weights=weights, **scores)
+    return Outcome("completed", **parts, weights=whole_weights(model, weights), **scores)

@@ -14,6 +14,7 @@ from kerasdl.train.answers import Answers, answers, joined
 from kerasdl.train.backends import current_backend
 from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoints
+from kerasdl.train.frozen import body_of, dataset_of
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.order import batches, row_order
 from kerasdl.train.pack_checkpoint import checkpoint_of, restored
@@ -64,7 +65,7 @@ class PackTrainer:
         self._key = min(self._numbers())
         self.trained = 0
         self._initialize()
-        self._data = resident(dataset, self._program.model, len(members))
+        self._data = resident(self._dataset, self._program.model, len(members))
         self._make_programs()
         self._restore()
 
@@ -73,11 +74,14 @@ class PackTrainer:
         for number, seat in enumerate(self._seats):
             model = build(seat.member.longest)
             if number == 0:
+                self._dataset, self._body = dataset_of(model, self._dataset), body_of(model)
                 split = self._dataset.train
                 observer = None if self._watch is None else self._watch.observer(model)
                 self._probe = None if self._watch is None else self._watch.probe(model)
                 self._program = MemberProgram(model, split.x[:2], split.y[:2], self._backend, observer)
                 self.parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+            if (body := body_of(model)) is not None and body.dataset is not self._dataset:
+                raise ValueError("its members begin with different frozen layers")
             states.append(self._program.initial_state(model))
         self._state = State(*keras.tree.map_structure(_stack, *[tuple(state) for state in states]))
 
@@ -265,6 +269,8 @@ class PackTrainer:
         for seat, trials in ending:
             for trial in trials:
                 own = replace(outcomes[seat.position], seconds=seat.seconds[trial.number])
+                if self._body is not None and own.weights is not None:
+                    own = replace(own, weights=self._body.whole(own.weights))
                 self._recorder.finished(trial, own)
 
     def _test(self, weights: dict[int, list[np.ndarray]]) -> dict[int, dict[str, Any]]:

@@ -50,6 +50,9 @@ def tune(
     checkpoint: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Least time between two checkpoints of trials in training.")
     ] = 30.0,
+    track: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="tensorboard, wandb or mlflow; repeatable.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print how the study would run, and leave.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone on standard output.")] = False,
     listing: Annotated[
@@ -75,6 +78,7 @@ def tune(
             export=not no_export,
             memory=budget,
             checkpoint=checkpoint,
+            track=track or None,
         )
         with run:
             if as_json:

@@ -31,6 +31,14 @@ def keep_truth(writer: "RunWriter", dataset: Dataset) -> None:
         writer.record_array(answers.TRUTH, dataset.test.y.astype(kind))
 
 
+def drop_answers(writer: "RunWriter", read: "Run", repeats: int) -> None:
+    """Lets go of what trials answered that is not worth keeping, see `kerasdl.runs.answers.to_drop`."""
+    sizes = read.answer_sizes()
+    # Nothing is dropped before there is more than what is always kept.
+    if sum(sizes.values()) > answers.MOST_BYTES:
+        writer.drop_answers(answers.to_drop(read, repeats, sizes))
+
+
 def keep_samples(writer: "RunWriter", read: "Run", dataset: Dataset, winner: keras.Model) -> None:
     """Keeps the rows that the report shows, no others.
 

@@ -13,6 +13,7 @@ from kerasdl.data import Dataset
 from kerasdl.train import Trial, numbers
 from kerasdl.train.backends import current_backend
 from kerasdl.train.building import build
+from kerasdl.train.frozen import body_of, dataset_of
 from kerasdl.train.scoring import SCORING_BYTES
 from kerasdl.train.seats import Member
 from kerasdl.train.watching import Watch
@@ -63,6 +64,7 @@ class Blueprint:
         start: What the weights start from, but for the seed.
         obstacle: Why it cannot run as part of a program of kerasdl's, if so.
         timed: Whether only timing can tell if members are faster together.
+        frozen: Whether only the head is trained, on features that a frozen body gave once.
         member_bytes: An estimate of the memory that one member needs.
     """
 
@@ -71,6 +73,7 @@ class Blueprint:
     start: str
     obstacle: str | None
     timed: bool
+    frozen: bool
     member_bytes: int
 
 
@@ -127,6 +130,7 @@ def _pack(members: tuple[Member, ...], built: Blueprint) -> Pack:
         return Pack(members, f"alone, by Keras' fit on {backend}: {built.obstacle}", fused=False)
     shared = max(len(member.trials) for member in members)
     stages = f"; up to {shared} trials share their epochs" if shared > 1 else ""
+    stages += "; the features of its frozen layers were computed once" if built.frozen else ""
     how = f"pack of {len(members)} on {backend}{stages}"
     if len(members) == 1:
         how = f"alone, as one program on {backend}: no other trial builds the same program{stages}"
@@ -145,6 +149,7 @@ def blueprint(trial: Trial, dataset: Dataset, watch: Watch | None = None) -> Blu
         UserError: The model has nothing of what is to be watched.
     """
     model = build(trial)
+    dataset = dataset_of(model, dataset)
     obstacle = _obstacle(model)
     architecture = f"configuration {trial.configuration}"
     found: dict[str, float] = {}
@@ -157,7 +162,9 @@ def blueprint(trial: Trial, dataset: Dataset, watch: Watch | None = None) -> Blu
             # A model that cannot say what it is made of is like its own repeats alone.
             found = {"epochs": float(trial.epochs)}
     member_bytes = _member_bytes(model, trial, dataset) + (_watched_bytes(model, trial, dataset, watch) if watch else 0)
-    return Blueprint(architecture, tuple(sorted(found.items())), start, obstacle, _convolves(model), member_bytes)
+    frozen = body_of(model) is not None
+    own = tuple(sorted(found.items()))
+    return Blueprint(architecture, own, start, obstacle, _convolves(model), frozen, member_bytes)
 
 
 def _watched_bytes(model: keras.Model, trial: Trial, dataset: Dataset, watch: Watch) -> int:
@@ -203,6 +210,8 @@ def _describe(model: keras.Model) -> tuple[str, str, dict[str, float]]:
         "shapes": [list(variable.shape) for variable in model.variables],
         "trainable": [variable.trainable for variable in model.variables],
     }
+    if (body := body_of(model)) is not None:
+        parts["frozen body"] = body.fingerprint
     text, start = (json.dumps(part, sort_keys=True, default=_as_text) for part in (parts, initializers))
     return text, start, found
 

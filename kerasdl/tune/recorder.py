@@ -7,6 +7,7 @@ from kerasdl.train import Outcome, Trial
 from kerasdl.train.trial import Logs
 from kerasdl.tune.interruption import Interruption
 from kerasdl.tune.progress import Progress
+from kerasdl.tune.tracking import Tracking
 
 
 class RunRecorder:
@@ -17,34 +18,41 @@ class RunRecorder:
         objective: The metric that is a trial's score.
         progress: Who shows how far it is.
         interruption: Tells whether Ctrl-C was pressed.
+        tracking: Tells trackers.
     """
 
-    def __init__(self, writer: RunWriter, objective: str, progress: Progress, interruption: Interruption) -> None:
+    def __init__(
+        self, writer: RunWriter, objective: str, progress: Progress, interruption: Interruption, tracking: Tracking
+    ) -> None:
         self._writer = writer
         self._objective = objective
         self._progress = progress
         self._interruption = interruption
+        self._tracking = tracking
         self.ended: set[int] = set()
 
     def started(self, trials: Sequence[Trial], how: str, after_epoch: int = 0) -> None:
         """Marks trials as running."""
         rows = [(trial.number, trial.configuration, trial.seed, how) for trial in trials]
         self._writer.start_trials(rows, after_epoch)
+        self._tracking.started(trials)
 
     def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
         """Writes an epoch of trials that run together."""
         self._writer.record_epoch(epoch, logs, seconds)
         self._progress.epoch(list(logs))
+        self._tracking.epoch(epoch, logs)
         self._interruption.check()
 
     def finished(self, trial: Trial, outcome: Outcome) -> None:
         """Writes a trial's end."""
         score = outcome.logs.get(self._objective)
+        kept = score if outcome.status == "completed" else None
         self._writer.finish_trial(
             trial.number,
             TrialResult(
                 outcome.status,
-                score=score if outcome.status == "completed" else None,
+                score=kept,
                 test=outcome.test,
                 parameters=outcome.parameters,
                 seconds=outcome.seconds,
@@ -55,4 +63,5 @@ class RunRecorder:
             ),
         )
         self.ended.add(trial.number)
+        self._tracking.finished(trial, outcome, kept)
         self._progress.ended(trial.number, outcome.status, score)

@@ -10,21 +10,20 @@ from typing import Any
 import keras
 
 from kerasdl.data import Dataset
-from kerasdl.errors import UserError, nearest
+from kerasdl.errors import UserError
 from kerasdl.runs import Run, RunWriter, TrialResult
-from kerasdl.runs.answers import to_drop
-from kerasdl.train import Trial
+from kerasdl.train import Outcome, Trial
 from kerasdl.train.alone import train_alone
-from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoints
 from kerasdl.train.pack import PackTrainer
 from kerasdl.train.seats import Member
 from kerasdl.train.trial import first_line
 from kerasdl.tune.ahead import made_ahead
+from kerasdl.tune.computed import check_computed
 from kerasdl.tune.conclude import conclude
 from kerasdl.tune.environment import describe
 from kerasdl.tune.interruption import Interruption
-from kerasdl.tune.looking import keep_truth
+from kerasdl.tune.looking import drop_answers, keep_truth
 from kerasdl.tune.planner import Pack, plan
 from kerasdl.tune.progress import Progress
 from kerasdl.tune.proposals import Proposals
@@ -34,6 +33,7 @@ from kerasdl.tune.regions import Regions
 from kerasdl.tune.retrain import lengths, retrain
 from kerasdl.tune.space import Dimension, Range
 from kerasdl.tune.study import Study
+from kerasdl.tune.tracking import Tracking
 from kerasdl.tune.trials import TrialMaker
 from kerasdl.tune.watching import trial_watch
 
@@ -41,6 +41,7 @@ from kerasdl.tune.watching import trial_watch
 def run_study(
     study: Study,
     directory: Path,
+    trackers: Sequence[str],
     *,
     progress: bool,
     fresh: bool,
@@ -56,8 +57,9 @@ def run_study(
         with RunWriter(directory, study.frozen(identity), fresh=fresh) as writer, Run.open(directory) as read:
             if writer.moved is not None:
                 shown.note(f"the run that was there is now in {writer.moved}")
-            search = Search(study, dataset, writer, read, shown, interruption, memory, checkpoint)
-            search.run()
+            with Tracking(trackers, study.name, writer, read, shown) as tracking:
+                search = Search(study, dataset, writer, read, shown, interruption, tracking, memory, checkpoint)
+                search.run()
             conclude(writer, read, search.maker, dataset, shown, export=export)
     return Run.open(directory)
 
@@ -72,6 +74,7 @@ class Search:
         read: The same run, to read.
         progress: Who shows how far it is.
         interruption: Tells whether Ctrl-C was pressed.
+        tracking: Tells trackers.
         memory: Bytes that a pack may use; half of what is free where absent.
         checkpoint: The least time between two checkpoints of a pack, in seconds.
     """
@@ -84,10 +87,12 @@ class Search:
         read: Run,
         progress: Progress,
         interruption: Interruption,
+        tracking: Tracking,
         memory: int | None = None,
         checkpoint: float = 30.0,
     ) -> None:
         self._interruption = interruption
+        self._tracking = tracking
         self._memory = memory
         self._study = study
         self._dataset = dataset
@@ -114,17 +119,20 @@ class Search:
             while proposed := proposals.ask():
                 settings = {key: self._study.settings(values) for key, values in proposed.items()}
                 self._asked.update(settings)
+                self._tracking.configurations(proposed)
                 if number in recorded:
                     self._check_same_round(number, settings)
                 else:
                     self._writer.add_configurations(number, settings)
                 if number == 0:
-                    self._check_objective(next(iter(settings.values())))
+                    first = self.maker.trial(0, 0, self._study.seed, next(iter(settings.values())))
+                    check_computed(self._study, first, self._dataset)
                 self._train_round(settings, proposals)
                 proposals.tell(self._scores(settings))
                 number += 1
         if number == 0:
             raise UserError("space: the search found no configuration to try; widen the space or its conditions")
+        self._tracking.conclude()
         self._retrain()
         self._record_seconds()
 
@@ -179,32 +187,17 @@ class Search:
                     f"or --fresh"
                 )
 
-    def _check_objective(self, settings: Mapping[str, Any]) -> None:
-        trial = self.maker.trial(0, 0, self._study.seed, settings)
-        try:
-            names = _metric_names(build(trial), self._dataset)
-        except UserError:
-            raise
-        except Exception:  # noqa: BLE001 - it fails again as a trial, where it is recorded
-            return
-        for key, name in (("objective", self._study.goal.name), ("early_stopping.monitor", self._monitored())):
-            if name is not None and name not in names:
-                raise UserError(f"{key}: {name!r} is not computed; {nearest(name, names)}")
-
-    def _monitored(self) -> str | None:
-        return self._study.early_stopping.monitor if self._study.early_stopping else None
-
     def _train_round(self, settings: Mapping[int, Mapping[str, Any]], proposals: Proposals) -> None:
         done = set(self._ended())
         trials = self.maker.trials(settings)
         self._progress.round(trials, done, self._planned(len(settings), proposals))
         todo = [trial for trial in trials if trial.number not in done]
-        recorder = RunRecorder(self._writer, self._study.goal.name, self._progress, self._interruption)
+        recorder = RunRecorder(self._writer, self._study.goal.name, self._progress, self._interruption, self._tracking)
         for pack, trainer in made_ahead(self._planned_packs(todo), functools.partial(self._trainer, recorder)):
             self._train(pack, trainer, recorder)
             self._regions.keep(trial.number for trial in pack.trials)
             self._keep_weights()
-            self._writer.drop_answers(to_drop(self._read, self._study.repeats, self._read.answer_sizes()))
+            drop_answers(self._writer, self._read, self._study.repeats)
             self._record_seconds()
 
     def _planned(self, configurations: int, proposals: Proposals) -> int | None:
@@ -256,9 +249,11 @@ class Search:
 
     def _fail(self, trials: Sequence[Trial], error: str, how: str) -> None:
         self._writer.start_trials([(trial.number, trial.configuration, trial.seed, how) for trial in trials])
+        self._tracking.started(trials)
         for trial in trials:
             self._writer.finish_trial(trial.number, TrialResult("failed", message=error))
             self._progress.ended(trial.number, "failed", None)
+            self._tracking.finished(trial, Outcome("failed", message=error), None)
 
     def _scores(self, settings: Mapping[int, Any]) -> dict[int, float | None]:
         table = self._read.table()
@@ -291,9 +286,3 @@ def _error_in(action: Callable[[], Any]) -> str | None:
     except Exception as error:  # noqa: BLE001 - whatever a user's model raises is a result of the trial
         return first_line(error)
     return None
-
-
-def _metric_names(model: keras.Model, dataset: Dataset) -> list[str]:
-    x, y = dataset.train.x[:2], dataset.train.y[:2]
-    names = ["loss", *model.compute_metrics(x, keras.ops.convert_to_tensor(y), model(x), None)]
-    return [*dict.fromkeys(names), *(f"val_{name}" for name in dict.fromkeys(names) if len(dataset.validation))]

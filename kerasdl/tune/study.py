@@ -1,6 +1,6 @@
 """A question about training, as a TOML file or in Python."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -10,6 +10,7 @@ from kerasdl import data, models, recipes
 from kerasdl.data import Dataset
 from kerasdl.errors import UserError
 from kerasdl.models import Builder
+from kerasdl.track.finding import check_installed, check_names
 from kerasdl.tune import toml
 from kerasdl.tune.changes import change
 from kerasdl.tune.checks import check_conditions, check_metric_names, check_settings
@@ -49,6 +50,7 @@ class Study(BaseModel):
         early_stopping: When trials end before their last epoch.
         refine: Searches closer to the best that follow the first.
         watch: What is recorded of gradients while trials train.
+        track: Trackers that follow the trials too: `"tensorboard"`, `"wandb"`, `"mlflow"`. No part of what a run is.
         class_weight: How much rows count in the loss, by their class' name; `"balanced"` lets all classes count the
             same.
         reference: Published figures to show beside ours.
@@ -84,6 +86,7 @@ class Study(BaseModel):
     early_stopping: Stopping | None = None
     refine: Refinement | None = None
     watch: Watching | None = None
+    track: list[str] = Field(default_factory=list)
     class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     reference: Reference | None = None
 
@@ -149,6 +152,7 @@ class Study(BaseModel):
         self._settle_directions()
         check_settings(self, given)
         check_conditions(self)
+        check_names(self.track)
         if self.reference is not None:
             self.reference = self.reference.resolved(self._folder)
 
@@ -195,7 +199,7 @@ class Study(BaseModel):
         Args:
             identity: What else must be the same for a run to be gone on with: backend, fingerprints.
         """
-        content = self.model_dump(exclude_none=True)
+        content = self.model_dump(exclude_none=True, exclude={"track"})
         content["data"] = self._located(self.data) if isinstance(self.data, str) else self.data.name
         if self._builder.path is not None:
             content["model"] = f"{self._builder.path.absolute()}:{self._builder.name.rpartition(':')[2]}"
@@ -215,6 +219,7 @@ class Study(BaseModel):
         export: bool = True,
         memory: int | None = None,
         checkpoint: float = 30.0,
+        track: Sequence[str] | None = None,
     ) -> "Run":
         """Runs the study, or goes on with a run of it.
 
@@ -226,6 +231,7 @@ class Study(BaseModel):
             export: Whether the winner is exported.
             memory: Bytes that trials which run as one program may use; half of what is free on the device where absent.
             checkpoint: The least time between two checkpoints of trials in training, in seconds.
+            track: Trackers, instead of those that the study names.
 
         Returns:
             The run.
@@ -237,6 +243,7 @@ class Study(BaseModel):
         from kerasdl import backend as backends
         from kerasdl.tune.finished import finished_run
 
+        trackers = check_installed(self.track if track is None else track)
         chosen = backends.choose(backend)
         target = Path(directory) if directory is not None else Path("runs") / self.name
         finished = None if fresh else finished_run(self, target, chosen, export=export)
@@ -248,7 +255,7 @@ class Study(BaseModel):
         from kerasdl.tune.search import run_study
 
         return run_study(
-            self, target, progress=progress, fresh=fresh, export=export, memory=memory, checkpoint=checkpoint
+            self, target, trackers, progress=progress, fresh=fresh, export=export, memory=memory, checkpoint=checkpoint
         )
 
     def explain(self, *, backend: str | None = None, memory: int | None = None) -> str:

@@ -9,6 +9,7 @@ from kerasdl.data import Dataset
 from kerasdl.errors import UserError
 from kerasdl.models import builders
 from kerasdl.train import EarlyStopping, Trial
+from kerasdl.train.frozen import FrozenBodies
 from kerasdl.train.trial import first_line
 from kerasdl.train.watching import Watch
 from kerasdl.tune.compiling import compiled_model, own_settings
@@ -32,6 +33,7 @@ class TrialMaker:
         self._study = study
         self._dataset = dataset
         self._function = study.builder.load()
+        self._bodies = FrozenBodies(dataset)
         self._available: dict[str, Any] = {"input_shape": dataset.input_shape, "classes": len(dataset.classes)}
 
     def proposals(self) -> Proposals:
@@ -69,7 +71,7 @@ class TrialMaker:
         """Makes one trial of a configuration."""
         rule = self._study.early_stopping
         stopping = None if rule is None else EarlyStopping(**rule.model_dump())
-        build = lambda: self.model(settings)  # noqa: E731
+        build = lambda: self._bodies.parted(self.model(settings))  # noqa: E731
         return Trial(number, configuration, seed, build, settings["epochs"], settings["batch_size"], stopping)
 
     def trials(self, settings: Mapping[int, Mapping[str, Any]]) -> list[Trial]:
