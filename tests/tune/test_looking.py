@@ -8,6 +8,7 @@ import pytest
 
 from kerasdl import data
 from kerasdl.data import Dataset, Scaling, Split
+from kerasdl.report.write import write_report
 from kerasdl.runs import Run, answers
 from kerasdl.tune import Study
 
@@ -151,3 +152,13 @@ def test_masks_are_those_of_the_saved_model(backend_name: str, squares: Dataset,
             np.testing.assert_array_equal(samples.rows[row], np.rint(255 * squares.test.x[row]))
         assert samples.augmented is not None and samples.augmented[0].shape == (8, 10, 10, 1)
         assert not np.array_equal(*samples.augmented)
+
+
+def test_the_report_is_drawn_again_without_the_data(backend_name: str, digits: Path) -> None:
+    page = (digits / "report.html").read_bytes()
+    figures = {path.name: path.read_bytes() for path in (digits / "figures").iterdir()}
+    assert {"disagreements.png", "confused.png", "augmented.png"} <= set(figures)
+    with Run.open(digits) as run:
+        write_report(run)
+    assert (digits / "report.html").read_bytes() == page
+    assert {path.name: path.read_bytes() for path in (digits / "figures").iterdir()} == figures

@@ -107,7 +107,7 @@ def draw_overlays(evidence: Evidence) -> Picture | None:
             draw_image(axes, image, ends)
         _lay(line[1], truth, _class_colours(names, background))
         _lay(line[2], predicted, _class_colours(names, background))
-        _lay(line[3], _errors(truth, predicted, background, len(names)), (None, MISSED, INVENTED, MISTAKEN))
+        _lay(line[3], errors(truth, predicted, background, len(names)), (None, MISSED, INVENTED, MISTAKEN))
         dice, iou = scores[row]
         line[0].set_ylabel(f"{place}: image {row}\nDice {dice:.3f}\nIoU {iou:.3f}", fontsize=8)
         words.append(f"{place}, image {row} with Dice {dice:.3f}")
@@ -134,7 +134,7 @@ def _class_colours(names: Sequence[str], background: int | None) -> list[str | N
     ]
 
 
-def _errors(truth: np.ndarray, predicted: np.ndarray, background: int | None, classes: int) -> np.ndarray:
+def errors(truth: np.ndarray, predicted: np.ndarray, background: int | None, classes: int) -> np.ndarray:
     """Returns 0 where the class is right or does not count, 1 missed, 2 invented, 3 mistaken for another class."""
     wrong = (truth != predicted) & (truth < classes)
     if background is None:
