@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 12
 MOST_DOTS = 400
+# Classes that the legend names; beyond seven, colours come again.
+MOST_NAMED = 20
 # Okabe and Ito's, the light ones first: they must be told apart on grey images.
 COLOURS = (ORANGE, SKY, GREEN, "#F0E442", PURPLE, BLUE, VERMILION)
 BACKGROUNDS = ("background", "none", "void", "unlabelled", "unlabeled")
@@ -55,7 +57,8 @@ def draw_image_scores(evidence: Evidence) -> Picture | None:
     axes.set_xlabel("Dice")
     axes.set_title("Dice of each test image")
     figure.legend(*_score_legend(), loc="outside lower right", ncols=3)
-    mean = found.mean
+    mean, more = found.mean, len(found.classes) > MOST_CLASSES
+    left_out = f" The first {MOST_CLASSES} of {len(found.classes)} classes." if more else ""
     return Picture(
         "overlaps",
         "Dice of each test image",
@@ -63,7 +66,7 @@ def draw_image_scores(evidence: Evidence) -> Picture | None:
         f"{mean.low:.3f} to {mean.high:.3f}, from {found.images['dice'].min():.3f} to "
         f"{found.images['dice'].max():.3f}; over all pixels {mean.dice:.3f}.",
         "Dots are images, means over repeats; an image that holds a class neither in its mask nor in the prediction "
-        "has no dot on its line. Intervals are bootstrapped over images.",
+        f"has no dot on its line. Intervals are bootstrapped over images.{left_out}",
         figure,
     )
 
@@ -97,7 +100,9 @@ def draw_overlays(evidence: Evidence) -> Picture | None:
     ends = limits(evidence.run, samples.rows.values())
     height, width = next(iter(masks.values()))[0].shape
     tall = float(np.clip(height / width, 0.4, 1.6))
-    figure = new_figure(7.9, 0.85 + (1.72 * tall + 0.08) * len(masks))
+    present = sorted({int(label_) for both in masks.values() for mask in both for label_ in np.unique(mask)})
+    legend = _class_legend(names, present, background)
+    figure = new_figure(7.9, 0.7 + 0.17 * -(-len(legend[0]) // 3) + (1.72 * tall + 0.08) * len(masks))
     grid: Any = figure.subplots(len(masks), 4, squeeze=False)
     scores = {one["row"]: (float(one["dice"]), float(one["iou"])) for one in found.saved.to_dict("records")}
     words = []
@@ -113,8 +118,7 @@ def draw_overlays(evidence: Evidence) -> Picture | None:
         words.append(f"{place}, image {row} with Dice {dice:.3f}")
     for axes, title in zip(grid[0], ("image", "truth", "prediction", "error"), strict=True):
         axes.set_title(title, fontsize=9)
-    present = sorted({int(label_) for both in masks.values() for mask in both for label_ in np.unique(mask)})
-    figure.legend(*_class_legend(names, present, background), loc="outside lower left", ncols=3)
+    figure.legend(*legend, loc="outside lower left", ncols=3)
     figure.legend(*_error_legend(names, background), loc="outside lower right", ncols=3)
     return Picture(
         "overlays",
@@ -159,8 +163,12 @@ def _class_legend(names: Sequence[str], present: Sequence[int], background: int 
 
     colours = _class_colours(names, background)
     shown = [position for position in present if position < len(names) and colours[position] is not None]
-    handles = [Patch(facecolor=colours[position], edgecolor=GREY, linewidth=0.5) for position in shown]
-    return handles, [label(names[position], 18) for position in shown]
+    handles = [Patch(facecolor=colours[position], edgecolor=GREY, linewidth=0.5) for position in shown[:MOST_NAMED]]
+    labels = [label(names[position], 18) for position in shown[:MOST_NAMED]]
+    if len(shown) > MOST_NAMED:
+        handles.append(Patch(facecolor="white"))
+        labels.append(f"and {len(shown) - MOST_NAMED} more")
+    return handles, labels
 
 
 def _error_legend(names: Sequence[str], background: int | None) -> tuple[list[Any], list[str]]:
