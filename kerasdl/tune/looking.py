@@ -114,9 +114,9 @@ def _keep_augmented(writer: "RunWriter", dataset: Dataset, winner: keras.Model) 
     for number, variable in enumerate(one for one in front.variables if one.name == "seed_generator_state"):
         variable.assign(np.asarray([0, number], dtype="uint32"))
     seen = _outputs(front, x, training=True)
-    # Grey images that a backbone takes as three channels are shown as it takes them.
     if seen.ndim == x.ndim + 1:
-        x = x[..., None]
+        # Grey images without channels have got one, or three where a backbone asks for them.
+        seen, x = (seen[..., 0], x) if seen.shape[-1] == 1 else (seen, x[..., None])
     images = np.broadcast_to(x, seen.shape)
     writer.record_array(samples.ORIGINALS, raw(dataset, images))
     writer.record_array(samples.AUGMENTED, raw(dataset, seen, like=raw(dataset, images).dtype))
