@@ -27,7 +27,7 @@ def cnn(
     batch_norm: bool = False,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     pooling: Pooling = "flatten",
-    dense: Annotated[int, Field(ge=0)] = 0,
+    dense: Annotated[int, Field(ge=0)] | list[Width] = 0,
     l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0,
     initializer: Initializer = "glorot_uniform",
     augment: list[Augmentation] | None = None,
@@ -39,7 +39,7 @@ def cnn(
     Args:
         input_shape: `(height, width, channels)`, or `(height, width)` of grey images.
         classes: Number of classes.
-        filters: Filters of each stage's convolutions; as many stages as numbers.
+        filters: Filters of each stage's convolutions; as many stages as numbers, none for a multilayer perceptron.
         kernel: Height and width of every convolution's kernel.
         padding: `"valid"`: a convolution takes `kernel - 1` rows and columns away; `"same"`: none.
         convolutions: Convolutions of each stage.
@@ -47,7 +47,7 @@ def cnn(
         batch_norm: Whether each hidden layer is normalized over the batch before its activation.
         dropout: Share of values dropped while training, after each pool and each hidden dense layer.
         pooling: How the last maps become features: `"flatten"`, or their `"average"` or `"max"` over all places.
-        dense: Units of one hidden dense layer before the output; 0 for none.
+        dense: Units of one hidden dense layer before the output, or a list with those of several; 0 for none.
         l2: Weight of the kernels' squared 2-norm in the loss.
         initializer: Name of the kernels' initializer.
         augment: Augmentation layers after the input, see `kerasdl.models.augmented`.
@@ -81,11 +81,11 @@ def cnn(
         if dropout:
             hidden = keras.layers.Dropout(dropout, name=f"dropout_{stage}")(hidden)
     hidden = pooled(hidden, pooling)
-    if dense:
+    for place, units in enumerate(dense if isinstance(dense, list) else [dense] if dense else [], len(filters) + 1):
         number += 1
-        hidden = activated(keras.layers.Dense(dense, **weights, name=f"dense_{number}")(hidden))
+        hidden = activated(keras.layers.Dense(units, **weights, name=f"dense_{number}")(hidden))
         if dropout:
-            hidden = keras.layers.Dropout(dropout, name=f"dropout_{len(filters) + 1}")(hidden)
+            hidden = keras.layers.Dropout(dropout, name=f"dropout_{place}")(hidden)
     return keras.Model(inputs, output(hidden, classes, regularizer), name="cnn")
 
 

@@ -23,7 +23,7 @@ def value(content: Any) -> str:
     if isinstance(content, Mapping):
         return ", ".join(f"{setting_name(str(key))} {value(item)}" for key, item in content.items())
     if isinstance(content, list | tuple):
-        return " ".join(value(item) for item in content)
+        return " ".join(value(item) for item in content) or "none"
     return str(content)
 
 
