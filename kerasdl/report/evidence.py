@@ -8,8 +8,11 @@ import numpy as np
 
 from kerasdl.report.classes import ClassAccuracy, class_accuracies
 from kerasdl.report.comparisons import Comparison, Reversal, compare, reversals
+from kerasdl.report.overlaps import Overlaps, read_overlaps
+from kerasdl.report.rows import Disagreements, read_confused, read_disagreements
 from kerasdl.report.scores import Scores, load
 from kerasdl.report.winner import Standing, standing
+from kerasdl.runs.samples import Samples
 from kerasdl.runs.sharing import Place
 
 if TYPE_CHECKING:
@@ -89,6 +92,26 @@ class Evidence:
             return None
         matrix = self.run.confusion(self.scores.configurations[self.winner])
         return matrix if matrix.any() else None
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The single rows that were kept to be shown."""
+        return self.run.samples()
+
+    @cached_property
+    def disagreements(self) -> Disagreements | None:
+        """The test rows that the best gets right and the worst wrong, if both answers were kept."""
+        return read_disagreements(self.run)
+
+    @cached_property
+    def confused_rows(self) -> "pd.DataFrame | None":
+        """The pairs of classes that the winner confuses most, with their rows, if its answers were kept."""
+        return read_confused(self.run)
+
+    @cached_property
+    def overlaps(self) -> Overlaps | None:
+        """How well the winner's masks overlap the true ones, where the data give a class for each pixel."""
+        return read_overlaps(self.run)
 
     @cached_property
     def winner_repeats(self) -> int:

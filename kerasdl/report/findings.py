@@ -10,6 +10,7 @@ from kerasdl.report.divergence import find_divergence
 from kerasdl.report.effects import find_effects, find_reversals
 from kerasdl.report.evidence import Evidence, gather
 from kerasdl.report.finding import Finding
+from kerasdl.report.looking import find_disagreements, find_overlaps
 from kerasdl.report.scores import Scores
 from kerasdl.report.training import Curve, improving, overfitting
 from kerasdl.report.winner import Standing, cheapest_tied
@@ -23,7 +24,8 @@ def find(run: "Run") -> list[Finding]:
     """Computes what a run shows.
 
     How each comparison is made, corrected and judged stands in `kerasdl.report.comparisons` (settings),
-    `kerasdl.report.winner`, `kerasdl.report.training` (curves) and `kerasdl.report.classes`.
+    `kerasdl.report.winner`, `kerasdl.report.training` (curves), `kerasdl.report.classes` and
+    `kerasdl.report.looking` (single rows and masks).
 
     Args:
         run: The run, finished or not.
@@ -46,6 +48,8 @@ def find_all(evidence: Evidence) -> list[Finding]:
         *find_divergence(evidence.scores),
         *_training(evidence),
         *_classes(evidence),
+        *find_disagreements(evidence),
+        *find_overlaps(evidence),
     ]
     return sorted(found, key=lambda item: not item.sure)
 

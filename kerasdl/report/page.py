@@ -12,6 +12,13 @@ from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture
 from kerasdl.report.findings import find_all
 from kerasdl.report.gradients import gradient_table, gradient_words
+from kerasdl.report.looking import (
+    confused_rows_table,
+    disagreement_table,
+    disagreement_words,
+    overlap_table,
+    overlap_words,
+)
 from kerasdl.report.retrained import retrained_table
 from kerasdl.report.tables import (
     class_table,
@@ -40,9 +47,11 @@ def draw_all(evidence: Evidence) -> list[Picture]:
     from kerasdl.report.figures.curves import draw_curves
     from kerasdl.report.figures.gradients import draw_gradients
     from kerasdl.report.figures.heatmap import draw_heatmap
+    from kerasdl.report.figures.overlaps import draw_image_scores, draw_overlays
     from kerasdl.report.figures.parallel import draw_parallel
     from kerasdl.report.figures.ranking import draw_ranking
     from kerasdl.report.figures.regions import draw_regions
+    from kerasdl.report.figures.rows import draw_augmented, draw_confused, draw_disagreements
     from kerasdl.report.figures.settings import draw_setting
 
     def drawn() -> Iterator[Picture | None]:
@@ -57,6 +66,11 @@ def draw_all(evidence: Evidence) -> list[Picture]:
         yield draw_gradients(evidence)
         yield draw_confusion(evidence)
         yield draw_class_accuracies(evidence)
+        yield draw_confused(evidence)
+        yield draw_disagreements(evidence)
+        yield draw_image_scores(evidence)
+        yield draw_overlays(evidence)
+        yield draw_augmented(evidence)
 
     pictures = [picture for picture in drawn() if picture is not None]
     for picture in pictures:
@@ -115,6 +129,11 @@ def _context(evidence: Evidence, pictures: Sequence[Picture]) -> dict[str, Any]:
         "gradient_words": gradient_words(evidence),
         "confused": confused_table(evidence),
         "classes": class_table(evidence),
+        "confused_rows": confused_rows_table(evidence),
+        "disagreements": disagreement_table(evidence),
+        "disagreement_words": disagreement_words(evidence),
+        "overlaps": overlap_table(evidence),
+        "overlap_words": overlap_words(evidence),
         "reference": reference_table(evidence),
         "reference_note": str(reference.get("note", "")) if isinstance(reference, dict) else "",
         "sharing": sharing_words(evidence),

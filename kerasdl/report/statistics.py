@@ -114,6 +114,25 @@ def holm(p_values: Sequence[float], alpha: float = ALPHA) -> tuple[list[float], 
     return adjusted, levels
 
 
+def bootstrap_interval(values: Sequence[float] | np.ndarray, resamples: int = 2000) -> tuple[float, float]:
+    """Computes the 95 % percentile interval of a mean by resampling (B. Efron, Annals of Statistics 7, 1979).
+
+    Args:
+        values: Independent values, float, `(n,)`; nothing is supposed of how they are distributed.
+        resamples: How often `n` of them are drawn with replacement, the same draws at every call.
+
+    Returns:
+        Its ends; NaN for fewer than two values.
+    """
+    known = np.asarray(values, dtype="float64")
+    if len(known) < 2:
+        return math.nan, math.nan
+    generator = np.random.default_rng(0)
+    means = [known[generator.integers(0, len(known), len(known))].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, [ALPHA / 2, 1 - ALPHA / 2])
+    return float(low), float(high)
+
+
 def wilson(successes: float, total: float, alpha: float = ALPHA) -> tuple[float, float]:
     """Computes the score interval of a share (E. B. Wilson, JASA 22, 1927).
 

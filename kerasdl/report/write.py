@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 PAGE_NAME = "report.html"
 FIGURES_NAME = "figures"
 # Only figures of the report's own names are ever removed: a reader may keep pictures beside them.
-_OWN_NAMES = re.compile(r"(ranking|curves|heatmap|parallel|confusion|classes|setting-\d+)\.png")
+_OWN_NAMES = re.compile(
+    r"(ranking|curves|heatmap|parallel|regions|arms|gradients|confusion|classes|disagreements|confused|overlaps|overlays|"
+    r"augmented|setting-\d+)\.png"
+)
 
 
 def write_report(run: "Run") -> "Path":

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.runs import answers
 from kerasdl.runs.database import FILE_NAME, array_from_bytes, connect, readable_errors
 from kerasdl.runs.ranking import rank
 from kerasdl.runs.regions import PREFIX, Regions, read_regions
+from kerasdl.runs.samples import PREFIX as SHOWN
+from kerasdl.runs.samples import Samples, read_samples
 from kerasdl.runs.sharing import Place
 from kerasdl.runs.writer import GRADIENT_COLUMNS, STUDY_NAME
 from kerasdl.watch.table import STATISTICS
@@ -170,10 +173,113 @@ class Run:
         with readable_errors(self.path / FILE_NAME):
             return self._connection.execute(query, parameters).fetchall()
 
+    def _arrays(self, prefix: str) -> dict[str, np.ndarray]:
+        rows = self._rows("SELECT name, content FROM array WHERE name LIKE ?", f"{prefix}%")
+        return {row["name"]: array_from_bytes(row["content"]) for row in rows}
+
     def regions(self) -> Regions | None:
         """Returns what models of two features predict over the plane; `None` where nothing was kept."""
-        rows = self._rows("SELECT name, content FROM array WHERE name LIKE ?", f"{PREFIX}%")
-        return read_regions({row["name"]: array_from_bytes(row["content"]) for row in rows})
+        return read_regions(self._arrays(PREFIX))
+
+    def samples(self) -> Samples:
+        """Returns the single rows that the report shows, kept when the run ended."""
+        return read_samples(self._arrays(SHOWN))
+
+    @property
+    def truth(self) -> np.ndarray:
+        """The class of each test row, int64, `(rows,)`; empty where none was kept."""
+        found = self._arrays(answers.TRUTH)
+        return found.get(answers.TRUTH, np.empty(0)).astype("int64")
+
+    def answers(self, trial: int) -> dict[str, np.ndarray]:
+        """Returns what a trial's model answered for each test row; nothing where it was not kept.
+
+        Args:
+            trial: The trial's number.
+
+        Returns:
+            `predicted`, the class of each row `(rows,)`, and `probability`, float32 `(rows,)`, of that class; of images
+            that are segmented `overlap`, uint32 `(rows, classes, 2)`: pixels of a class both in the mask and in the
+            prediction, and the sum of those in either.
+        """
+        start = answers.name(trial, "")
+        return {name.removeprefix(start): array for name, array in self._arrays(start).items()}
+
+    def answer_sizes(self) -> dict[int, int]:
+        """Returns the bytes of each trial's answers, by its number."""
+        query = "SELECT name, LENGTH(content) AS size FROM array WHERE name LIKE ?"
+        sizes: dict[int, int] = {}
+        for row in self._rows(query, f"{answers.PREFIX}%/%"):
+            trial = int(row["name"].removeprefix(answers.PREFIX).split("/")[0])
+            sizes[trial] = sizes.get(trial, 0) + row["size"]
+        return sizes
+
+    def disagreements(self, best: int | None = None, worst: int | None = None, n: int | None = 5) -> "pd.DataFrame":
+        """Returns test rows that one configuration gets right and another wrong, the most confident first.
+
+        The best trial of each configuration answers, that of the winner being the one in `best.keras`; the other
+        repeats are counted beside it.
+
+        Args:
+            best: The number of the configuration that is right; the run's best where absent.
+            worst: The number of the one that is wrong; where absent, the last in the ranking that completed all its
+                trials.
+            n: How many rows at most; `None` for all.
+
+        Returns:
+            Columns `row` (of the test rows, 0 is the first), `truth`, `best` and `worst` (what each says),
+            `best_probability` and `worst_probability` (of what each says), `best_right` and `worst_wrong` (the share of
+            each one's repeats of which this is true too). By falling `best_probability + worst_probability`.
+
+        Raises:
+            UserError: There are not two configurations to compare, or no answers of one were kept.
+        """
+        return answers.disagreements(self, best, worst, n)
+
+    def confused(self, n: int = 5) -> "pd.DataFrame":
+        """Returns the pairs of classes that the winner confuses most, those with most rows first.
+
+        Args:
+            n: How many pairs at most.
+
+        Returns:
+            Columns `truth`, `predicted`, `count` (test rows, a mean over repeats), `share` (of the rows of the true
+            class) and `rows`: those that the model in `best.keras` confuses, a list, the most confident first.
+
+        Raises:
+            UserError: No answers of the winner were kept.
+        """
+        return answers.confused(self, n)
+
+    def image_scores(self, configuration: int | None = None) -> "pd.DataFrame":
+        """Returns Dice and IoU of each test image, where the data give a class for each pixel.
+
+        Args:
+            configuration: Its number; the winner's where absent.
+
+        Returns:
+            One row per trial, the best first, and image: columns `trial`, `seed`, `row` (of the test images), `dice`
+            and `iou` (means over the classes that the mask or the prediction holds), and both for each class,
+            `dice_NAME` and `iou_NAME`, NaN where neither holds it.
+
+        Raises:
+            UserError: Nothing of the kind was kept.
+        """
+        return answers.image_scores(self, configuration)
+
+    def class_scores(self, configuration: int | None = None) -> "pd.DataFrame":
+        """Returns Dice and IoU of each class, counted over the pixels of all test images together.
+
+        Args:
+            configuration: Its number; the winner's where absent.
+
+        Returns:
+            One row per trial, the best first, and class: columns `trial`, `seed`, `class`, `dice`, `iou`.
+
+        Raises:
+            UserError: Nothing of the kind was kept.
+        """
+        return answers.class_scores(self, configuration)
 
     def configurations(self) -> dict[int, dict[str, Any]]:
         """Returns the settings of each configuration, by its number."""

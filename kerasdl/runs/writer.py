@@ -17,6 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from kerasdl.errors import BusyError, UserError
+from kerasdl.runs import answers
 from kerasdl.runs.database import array_to_bytes, connect, readable_errors, to_json
 from kerasdl.watch.table import STATISTICS
 
@@ -39,6 +40,7 @@ class TrialResult:
         message: What a person should know about the end.
         confusion: int64, `(classes, classes)`, test rows by true and predicted class.
         weights: The model's weights at the end, in Keras' order.
+        answers: What the model answers for each test row, arrays by name, see `kerasdl.runs.answers`.
     """
 
     status: str
@@ -49,6 +51,7 @@ class TrialResult:
     message: str | None = None
     confusion: np.ndarray | None = None
     weights: list[np.ndarray] | None = None
+    answers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class RunWriter:
@@ -240,6 +243,15 @@ class RunWriter:
                 counts = result.confusion[truth, predicted]
                 rows = [(trial, int(a), int(b), int(n)) for a, b, n in zip(truth, predicted, counts, strict=True)]
                 self._connection.executemany("INSERT OR REPLACE INTO confusion VALUES (?, ?, ?, ?)", rows)
+            arrays = [(answers.name(trial, key), array_to_bytes(one)) for key, one in result.answers.items()]
+            self._connection.executemany("INSERT OR REPLACE INTO array VALUES (?, ?)", arrays)
+
+    def drop_answers(self, trials: Iterable[int]) -> None:
+        """Deletes what trials answered for each test row."""
+        names = [(answers.name(trial, key),) for trial in trials for key in answers.KINDS]
+        if names:
+            with self._transaction():
+                self._connection.executemany("DELETE FROM array WHERE name = ?", names)
 
     def _save_weights(self, trial: int, weights: list[np.ndarray]) -> None:
         path = weights_path(self.directory, trial)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kerasdl.data import Dataset
+from kerasdl.train.answers import Answers, answers, joined
 from kerasdl.train.backends import current_backend
 from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoints
@@ -285,16 +286,22 @@ class PackTrainer:
         )
         held = tuple(state)
         counts: dict[int, Any] = dict.fromkeys(weights, 0)
+        parts: dict[int, list[Answers]] = {place: [] for place in weights}
         for batch in self._data.test:
             held, predictions = self._programs.evaluate(held, batch)
             truth, found = keras.ops.convert_to_numpy(batch[1]), keras.ops.convert_to_numpy(predictions)
             for place, count in counts.items():
                 own = confusion(truth, found[place])
                 counts[place] = None if own is None or count is None else count + own
+                parts[place].append(answers(truth, found[place]))
         results = self._programs.results(State(*held).metrics)
         columns = {name: keras.ops.convert_to_numpy(value) for name, value in results.items()}
         return {
-            place: {"test": {name: float(value[place]) for name, value in columns.items()}, "confusion": counts[place]}
+            place: {
+                "test": {name: float(value[place]) for name, value in columns.items()},
+                "confusion": counts[place],
+                "answers": joined(parts[place]),
+            }
             for place in weights
         }
 

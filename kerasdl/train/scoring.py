@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from kerasdl.data import Split
+from kerasdl.train.answers import answers, joined
 
 # Bytes of one layer's outputs that are held at once while rows are scored.
 SCORING_BYTES = 256 * 2**20
@@ -20,7 +21,7 @@ def test_scores(model: keras.Model, weights: list[np.ndarray], split: Split) -> 
         split: The rows; nothing is scored where there are none.
 
     Returns:
-        `test`, the metrics by name, and `confusion`, as `kerasdl.train.Outcome` holds them.
+        `test`, the metrics by name, `confusion` and `answers`, as `kerasdl.train.Outcome` holds them.
     """
     if not len(split):
         return {}
@@ -29,17 +30,20 @@ def test_scores(model: keras.Model, weights: list[np.ndarray], split: Split) -> 
     model.reset_metrics()
     loss, metrics = 0.0, {}
     counts: Any = 0
+    parts = []
     for start in range(0, len(split), size):
         x, y = split.x[start : start + size], split.y[start : start + size]
         predicted, truth = model(keras.ops.convert_to_tensor(x), training=False), keras.ops.convert_to_tensor(y)
         own = model.compute_loss(x=None, y=truth, y_pred=predicted, training=False)
         loss += float(keras.ops.convert_to_numpy(own)) * len(x) / len(split)
         metrics = model.compute_metrics(None, truth, predicted, None)
-        found = confusion(y, keras.ops.convert_to_numpy(predicted))
+        outputs = keras.ops.convert_to_numpy(predicted)
+        found = confusion(y, outputs)
+        parts.append(answers(y, outputs))
         counts = None if found is None or counts is None else counts + found
     values = {name: float(keras.ops.convert_to_numpy(value)) for name, value in metrics.items()}
     model.reset_metrics()
-    return {"test": {**values, "loss": loss}, "confusion": counts}
+    return {"test": {**values, "loss": loss}, "confusion": counts, "answers": joined(parts)}
 
 
 def rows_at_once(model: keras.Model, members: int = 1) -> int:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from kerasdl.train.answers import Answers
+
 if TYPE_CHECKING:
     import keras
 
@@ -65,6 +67,7 @@ class Outcome:
         test: Metrics on the test rows.
         weights: The weights at the end, in the order of `keras.Model.weights`.
         confusion: int64, `(classes, classes)`, test rows by true and predicted class; `None` without classes.
+        answers: What the model answers for each test row, see `kerasdl.train.answers`; none without classes.
         parameters: Number of trainable parameters.
         seconds: The trial's share of the time.
         message: Why it did not complete.
@@ -75,6 +78,7 @@ class Outcome:
     test: Logs = field(default_factory=dict)
     weights: list[np.ndarray] | None = None
     confusion: np.ndarray | None = None
+    answers: Answers = field(default_factory=dict)
     parameters: int | None = None
     seconds: float = 0.0
     message: str | None = None

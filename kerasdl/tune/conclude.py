@@ -5,21 +5,27 @@ from typing import Any
 
 import keras
 
+from kerasdl.data import Dataset
 from kerasdl.errors import UserError
 from kerasdl.runs import Run, RunWriter
 from kerasdl.runs.summary import write_summary
 from kerasdl.runs.writer import load_weights
+from kerasdl.train.trial import first_line
+from kerasdl.tune.looking import keep_samples
 from kerasdl.tune.progress import Progress
 from kerasdl.tune.trials import TrialMaker
 
 
-def conclude(writer: RunWriter, read: Run, maker: TrialMaker, progress: Progress, *, export: bool) -> None:
+def conclude(
+    writer: RunWriter, read: Run, maker: TrialMaker, dataset: Dataset, progress: Progress, *, export: bool
+) -> None:
     """Saves the winner, exports it, and writes summary and report.
 
     Args:
         writer: Who writes the run.
         read: The same run, to read: its search came to its end.
         maker: Builds its models.
+        dataset: What they learned from.
         progress: Who shows what is done.
         export: Whether the winner is exported.
 
@@ -33,6 +39,7 @@ def conclude(writer: RunWriter, read: Run, maker: TrialMaker, progress: Progress
         else:
             progress.say("saving the winner")
             winner = _save_best(writer, maker, best.trial, best.settings)
+            _keep_samples(writer, read, dataset, winner)
         writer.record_fact("finished", {"trials": len(read.trials())})
         writer.record_event("end", "the search came to its end")
     writer.keep_weights([])
@@ -42,6 +49,13 @@ def conclude(writer: RunWriter, read: Run, maker: TrialMaker, progress: Progress
     progress.say("writing the report")
     read.report()
     write_summary(read)
+
+
+def _keep_samples(writer: RunWriter, read: Run, dataset: Dataset, winner: keras.Model) -> None:
+    try:
+        keep_samples(writer, read, dataset, winner)
+    except Exception as error:  # noqa: BLE001 - pictures are not worth the run: a user's model may refuse to draw them
+        writer.record_event("samples", f"the report shows no single rows: {first_line(error)}")
 
 
 def _refuse_empty(writer: RunWriter, read: Run) -> None:

@@ -58,6 +58,7 @@ class RunRecorder:
                 seconds=outcome.seconds,
                 message=outcome.message,
                 confusion=outcome.confusion,
+                answers=outcome.answers,
                 weights=outcome.weights,
             ),
         )

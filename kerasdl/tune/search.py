@@ -23,6 +23,7 @@ from kerasdl.tune.computed import check_computed
 from kerasdl.tune.conclude import conclude
 from kerasdl.tune.environment import describe
 from kerasdl.tune.interruption import Interruption
+from kerasdl.tune.looking import drop_answers, keep_truth
 from kerasdl.tune.planner import Pack, plan
 from kerasdl.tune.progress import Progress
 from kerasdl.tune.proposals import Proposals
@@ -59,7 +60,7 @@ def run_study(
             with Tracking(trackers, study.name, writer, read, shown) as tracking:
                 search = Search(study, dataset, writer, read, shown, interruption, tracking, memory, checkpoint)
                 search.run()
-            conclude(writer, read, search.maker, shown, export=export)
+            conclude(writer, read, search.maker, dataset, shown, export=export)
     return Run.open(directory)
 
 
@@ -172,6 +173,7 @@ class Search:
         writer.record_fact("objective", {"name": goal.name, "direction": goal.direction})
         writer.record_fact("data", self._dataset.facts())
         writer.record_fact("environment", describe())
+        keep_truth(writer, self._dataset)
         if len(self._dataset.test):
             writer.record_array("sample", self._dataset.scaling.invert(self._dataset.test.x[:64]))
 
@@ -195,6 +197,7 @@ class Search:
             self._train(pack, trainer, recorder)
             self._regions.keep(trial.number for trial in pack.trials)
             self._keep_weights()
+            drop_answers(self._writer, self._read, self._study.repeats)
             self._record_seconds()
 
     def _planned(self, configurations: int, proposals: Proposals) -> int | None:
