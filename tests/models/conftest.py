@@ -1,6 +1,7 @@
 """Small models without the seconds of compiling them."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 
 def draw(initializer: Any, shape: tuple[int, ...], dtype: str | None = None) -> Any:
-    """Draws by NumPy what an initializer describes: JAX compiles a draw for every shape. Normal ones are not truncated."""
+    """Draws by NumPy what an initializer describes, not truncated: JAX compiles a draw for every shape."""
     import keras
 
     field = math.prod(shape[:-2])
@@ -22,12 +23,19 @@ def draw(initializer: Any, shape: tuple[int, ...], dtype: str | None = None) -> 
 
 
 @pytest.fixture
-def little_compiled(backend_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def little_compiled(backend_name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Spares most of what compiling costs where a model is built or asked once."""
-    if backend_name == "jax":
-        import keras
-
-        monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
-    elif backend_name == "tensorflow":
+    if backend_name == "tensorflow":
         # XLA compiles for longer than such small models run.
         monkeypatch.setattr("keras.src.trainers.trainer.model_supports_jit", lambda model: False)
+    if backend_name != "jax":
+        yield
+        return
+    import jax
+    import keras
+
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
