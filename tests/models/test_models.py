@@ -16,7 +16,7 @@ COUNTS = [
 
 
 @pytest.fixture(autouse=True)
-def backend(backend_name: str) -> str:
+def backend(backend_name: str, little_compiled: None) -> str:
     return backend_name
 
 

@@ -9,7 +9,7 @@ CLASSES = 3
 
 
 @pytest.fixture(autouse=True)
-def backend(backend_name: str) -> str:
+def backend(backend_name: str, little_compiled: None) -> str:
     return backend_name
 
 

@@ -11,7 +11,7 @@ from kerasdl.models.transfer import freeze
 
 
 @pytest.fixture(autouse=True)
-def backend(backend_name: str) -> str:
+def backend(backend_name: str, little_compiled: None) -> str:
     return backend_name
 
 
