@@ -1,5 +1,6 @@
 """Slices of the MNI152 template of the brain: which pixels are grey matter, which white?"""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def load(spec: Spec, seed: int) -> Dataset:
     labels = _classes(grey[..., 0], white[..., 0])
     halves = ", the left half, which the right mirrors" if axis == "sagittal" else ""
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in splits.items())
-    return assemble_images(
+    dataset = assemble_images(
         spec,
         {name: Part(images, labels, np.searchsorted(kept, rows)) for name, rows in splits.items()},
         form=Form(channels=spec.parameters.get("channels")),
@@ -78,6 +79,7 @@ def load(spec: Spec, seed: int) -> Dataset:
             "one template, an average of 152 persons: scores say nothing about other scans",
         ],
     )
+    return replace(dataset, places=(splits["train"], splits["validation"]), gap=GAP)
 
 
 def _volume(kind: str) -> np.ndarray:

@@ -75,6 +75,9 @@ class Dataset:
         licence: Under which terms.
         fingerprint: SHA-256 of the arrays' contents, hexadecimal.
         notes: What a reader must know (a sample was taken, rows were left out).
+        places: int64, where each training and each validation row lies on a line along which neighbours are alike, as
+            slices of a body are; `None` where rows have nothing to do with each other.
+        gap: Rows no farther apart than this on that line are too much alike to be in different splits.
     """
 
     name: str
@@ -88,6 +91,8 @@ class Dataset:
     licence: str
     fingerprint: str
     notes: tuple[str, ...] = field(default=())
+    places: tuple[np.ndarray, np.ndarray] | None = None
+    gap: int = 0
 
     @property
     def input_shape(self) -> tuple[int, ...]:

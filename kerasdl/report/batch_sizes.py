@@ -44,16 +44,12 @@ def batch_size_table(evidence: Evidence) -> Table | None:
         members = [i for i, settings in enumerate(scores.settings) if key(settings.get(SETTING)) == key(level)]
         # A seed is what repeats: other settings are averaged within it.
         reached = [column[np.isfinite(column)] for column in scores.values[members].T]
-        rows.append(
-            [
-                value(level),
-                _shown(scores.objective, [float(column.mean()) for column in reached if len(column)]),
-                *(
-                    _shown("", _by_seed([reduce(curves[name][i]) for i in members if i in curves[name]]))
-                    for name, reduce in (("seconds", _median), ("loss", _rough), ("val_loss", _rough))
-                ),
-            ]
-        )
+        means = [float(column.mean()) for column in reached if len(column)]
+        cells = [value(level), _shown(scores.objective, means, scores.overlap)]
+        for name, reduce in (("seconds", _median), ("loss", _rough), ("val_loss", _rough)):
+            own = _by_seed([reduce(curves[name][index]) for index in members if index in curves[name]])
+            cells.append(_shown("", own, scores.overlap))
+        rows.append(cells)
     head = ["batch size", metric_name(scores.objective), "seconds per epoch", "noise of the training loss"]
     head.append("noise of the validation loss")
     note = (
@@ -83,9 +79,9 @@ def _by_seed(groups: list[np.ndarray]) -> list[float]:
     return [float(mean) for mean in np.mean(whole, axis=0)] if whole else []
 
 
-def _shown(metric: str, values: list[float]) -> str:
+def _shown(metric: str, values: list[float], overlap: float) -> str:
     known = [one for one in values if math.isfinite(one)]
     if not known:
         return "unknown"
-    low, high = mean_test(known).interval()
+    low, high = mean_test(known, overlap=overlap).interval()
     return mean_with_half(metric, float(np.mean(known)), (high - low) / 2)

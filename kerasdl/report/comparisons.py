@@ -122,7 +122,7 @@ def _compare_one(scores: Scores, setting: str, adaptive: bool) -> Iterator[Compa
     if gathered is None:
         return
     if is_numeric(levels):
-        yield _paired_trend(setting, gathered)
+        yield _paired_trend(scores, setting, gathered)
     means = gathered.by_seed().mean(axis=0) * scores.sign
     worst, best = levels[int(np.argmin(means))], levels[int(np.argmax(means))]
     pair = block(scores, setting, [worst, best])
@@ -132,13 +132,13 @@ def _compare_one(scores: Scores, setting: str, adaptive: bool) -> Iterator[Compa
 
 def _paired(scores: Scores, setting: str, gathered: Block, choices: int = 1) -> Comparison:
     by_seed = gathered.by_seed()
-    test = mean_test(by_seed[:, 1] - by_seed[:, 0], scores.step / math.sqrt(gathered.cells))
+    test = mean_test(by_seed[:, 1] - by_seed[:, 0], scores.step / math.sqrt(gathered.cells), scores.overlap)
     first, second = gathered.levels
     seeds = len(gathered.seeds)
     return Comparison(setting, "setting", first, second, test, choices, gathered.cells, gathered.possible, seeds, seeds)
 
 
-def _paired_trend(setting: str, gathered: Block) -> Comparison:
+def _paired_trend(scores: Scores, setting: str, gathered: Block) -> Comparison:
     levels = len(gathered.levels)
     correlations = [
         np.mean([rank_correlation(gathered.levels, cell[:, seed]) for cell in gathered.values])
@@ -147,7 +147,7 @@ def _paired_trend(setting: str, gathered: Block) -> Comparison:
     # The smallest step of Spearman's correlation over this many ranks.
     step = 12 / (levels * (levels**2 - 1)) / math.sqrt(gathered.cells)
     seeds = len(gathered.seeds)
-    test = mean_test(np.asarray(correlations), step)
+    test = mean_test(np.asarray(correlations), step, scores.overlap)
     return Comparison(setting, "trend", None, None, test, 1, gathered.cells, gathered.possible, seeds, seeds)
 
 

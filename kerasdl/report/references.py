@@ -119,7 +119,7 @@ def _compare(
     values = np.asarray(whole.mean(axis=1), dtype="float64")
     if len(values) == 0:
         return Reference(source, settings, metric, theirs, configurations=len(matching), note="none of ours completed")
-    test = mean_test(values)
+    test = mean_test(values, overlap=evidence.scores.overlap)
     low, high = test.interval()
     single_low, single_high = _prediction(values)
     return Reference(

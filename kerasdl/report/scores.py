@@ -29,6 +29,7 @@ class Scores:
         status: `(configurations, seeds)`: how each trial ended, `""` where there is none yet.
         parameters: float64, `(configurations,)`; NaN where unknown.
         step: The smallest difference that one score can show: 1 / rows for an accuracy, else 0.
+        overlap: Validation rows by training rows where seeds are folds of a cross-validation, else 0.
     """
 
     objective: str
@@ -41,6 +42,7 @@ class Scores:
     status: np.ndarray
     parameters: np.ndarray
     step: float
+    overlap: float = 0.0
 
     @property
     def sign(self) -> int:
@@ -150,6 +152,7 @@ def load(run: "Run") -> Scores:
         status,
         parameters,
         _step(run, objective),
+        run.overlap,
     )
 
 

@@ -38,13 +38,14 @@ class MeanTest:
         return self.mean - half, self.mean + half
 
 
-def mean_test(values: Sequence[float] | np.ndarray, step: float = 0.0) -> MeanTest:
+def mean_test(values: Sequence[float] | np.ndarray, step: float = 0.0, overlap: float = 0.0) -> MeanTest:
     """Tests whether a mean is zero (Student's one-sample t; of differences: the paired t test).
 
     Args:
         values: Independent values, float, `(n,)`.
         step: The smallest difference that the values can show (1 / rows for an accuracy). The standard deviation is
             taken to be no smaller: three repeats that agree by rounding alone prove nothing.
+        overlap: Validation rows by training rows where values are of folds, see `kerasdl.runs.ranking.interval`.
 
     Returns:
         The mean, its error and p-value.
@@ -58,7 +59,7 @@ def mean_test(values: Sequence[float] | np.ndarray, step: float = 0.0) -> MeanTe
     mean = float(known.mean())
     spread = max(float(known.std(ddof=1)), step)
     # Rounding leaves a spread of some 1e-17 in repeats that are equal.
-    error = 0.0 if spread < 1e-12 * max(1.0, abs(mean)) else spread / math.sqrt(count)
+    error = 0.0 if spread < 1e-12 * max(1.0, abs(mean)) else spread * math.sqrt(1 / count + overlap)
     if error == 0:
         return MeanTest(mean, 0.0, count - 1, 1.0 if mean == 0 else 0.0)
     return MeanTest(mean, error, count - 1, float(2 * special.stdtr(count - 1, -abs(mean) / error)))
@@ -218,7 +219,7 @@ def friedman_p(values: np.ndarray) -> float:
     return float(special.fdtrc(columns - 1, (columns - 1) * (rows - 1), ratio))
 
 
-def within_errors(values: np.ndarray) -> np.ndarray:
+def within_errors(values: np.ndarray, overlap: float = 0.0) -> np.ndarray:
     """Computes standard errors of level means without what the seeds have in common.
 
     D. Cousineau (Tutorials in Quantitative Methods for Psychology 1, 2005) with the correction of R. D. Morey (the
@@ -226,6 +227,7 @@ def within_errors(values: np.ndarray) -> np.ndarray:
 
     Args:
         values: Scores, `(seeds, levels)`.
+        overlap: As for `mean_test`.
 
     Returns:
         One standard error a level, `(levels,)`; NaN for fewer than two seeds.
@@ -233,7 +235,8 @@ def within_errors(values: np.ndarray) -> np.ndarray:
     seeds, levels = values.shape
     if seeds < 2:
         return np.full(levels, np.nan)
+    share = math.sqrt(1 / seeds + overlap)
     if levels < 2:
-        return np.asarray(values.std(axis=0, ddof=1) / math.sqrt(seeds))
+        return np.asarray(values.std(axis=0, ddof=1) * share)
     centred = values - values.mean(axis=1, keepdims=True)
-    return np.asarray(centred.std(axis=0, ddof=1) * math.sqrt(levels / (levels - 1)) / math.sqrt(seeds))
+    return np.asarray(centred.std(axis=0, ddof=1) * math.sqrt(levels / (levels - 1)) * share)

@@ -77,6 +77,11 @@ def ranking_table(evidence: Evidence) -> Table:
         notes.append("* cannot be told from the winner by paired comparison.")
     if marked:
         notes.append("A configuration that diverged or failed with some seed ranks below those that never did.")
+    if scores.overlap:
+        notes.append(
+            "Repeats are folds that share most of their training rows: intervals and comparisons are widened for it "
+            "(Nadeau and Bengio, 2003)."
+        )
     notes.append("Seconds are the sum of its trials' shares of the time.")
     caption = f"{plural(len(table), 'configuration')}, the best {metric_name(objective)} first"
     return Table(caption, head, rows, numeric, frozenset(marked), " ".join(notes))

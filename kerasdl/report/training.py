@@ -102,7 +102,7 @@ def overfitting(scores: Scores, curves: "pd.DataFrame") -> list[Curve]:
             continue
         total = losses.sum(axis=0)
         rises = [losses[seed, -1] - losses[seed, int(np.argmin(total - losses[seed]))] for seed in range(seeds)]
-        found.append(Curve(index, best + 1, epochs, mean_test(rises)))
+        found.append(Curve(index, best + 1, epochs, mean_test(rises, overlap=scores.overlap)))
     return _corrected(found)
 
 
@@ -127,5 +127,5 @@ def improving(scores: Scores, curves: "pd.DataFrame") -> list[Curve]:
             continue
         line = np.polynomial.polynomial.polyfit(np.arange(tail), values[:, -tail:].T, 1)
         slopes = scores.sign * line[1]
-        found.append(Curve(index, epochs - tail + 1, epochs, mean_test(slopes, scores.step / tail)))
+        found.append(Curve(index, epochs - tail + 1, epochs, mean_test(slopes, scores.step / tail, scores.overlap)))
     return _corrected(found)

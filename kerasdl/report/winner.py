@@ -65,7 +65,8 @@ def standing(scores: Scores, winner: int) -> Standing:
         if index != winner and np.isfinite(scores.values[index][seeds]).all() and seeds.any()
     ]
     rivals.sort(key=lambda index: -scores.sign * float(scores.values[index][seeds].mean()))
-    tests = [mean_test(scores.values[winner][seeds] - scores.values[rival][seeds], scores.step) for rival in rivals]
+    pairs = [scores.values[winner][seeds] - scores.values[rival][seeds] for rival in rivals]
+    tests = [mean_test(pair, scores.step, scores.overlap) for pair in pairs]
     alpha = 2 * ALPHA / max(len(rivals), 2)
     everyone = scores.values[[winner, *rivals]][:, seeds].T
     apart = tests[0].p if len(tests) == 1 else friedman_p(everyone)

@@ -9,32 +9,37 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def interval(scores: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+def interval(scores: Sequence[float], confidence: float = 0.95, overlap: float = 0.0) -> tuple[float, float]:
     """Computes a confidence interval of the mean by Student's t.
 
     Args:
         scores: The values of the repeats.
         confidence: The coverage, between 0 and 1.
+        overlap: Validation rows by training rows where repeats are folds, whose training rows are mostly the same (the
+            corrected resampled t test, C. Nadeau and Y. Bengio, Machine Learning 52, 2003); 0 for independent repeats.
 
     Returns:
-        Its ends: mean ± t(n - 1) · s / √n. Both are NaN for fewer than two values.
+        Its ends: mean ± t(n - 1) · s · √(1 / n + overlap). Both are NaN for fewer than two values.
     """
     from scipy import special
 
     values = np.asarray(scores, dtype="float64")
     if len(values) < 2:
         return float("nan"), float("nan")
-    half = special.stdtrit(len(values) - 1, 0.5 + confidence / 2) * values.std(ddof=1) / np.sqrt(len(values))
+    half = (
+        special.stdtrit(len(values) - 1, 0.5 + confidence / 2) * values.std(ddof=1) * np.sqrt(1 / len(values) + overlap)
+    )
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def rank(trials: "pd.DataFrame", settings: Sequence[str], direction: str) -> "pd.DataFrame":
+def rank(trials: "pd.DataFrame", settings: Sequence[str], direction: str, overlap: float = 0.0) -> "pd.DataFrame":
     """Sums trials up by configuration, the best first.
 
     Args:
         trials: One row a trial, as `Run.trials()` gives them.
         settings: The settings to show, columns of `trials`.
         direction: `"max"` or `"min"`: which scores are better.
+        overlap: As for `interval`.
 
     Returns:
         One row a configuration, as `Run.table()` describes it.
@@ -46,7 +51,7 @@ def rank(trials: "pd.DataFrame", settings: Sequence[str], direction: str) -> "pd
     for configuration, group in trials.groupby("configuration", sort=True):
         completed = group[group["status"] == "completed"]
         scores = completed["score"].astype("float64").dropna()
-        low, high = interval(scores.to_list())
+        low, high = interval(scores.to_list(), overlap=overlap)
         rows.append(
             {
                 "configuration": configuration,

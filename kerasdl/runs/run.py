@@ -412,7 +412,13 @@ class Run:
             metrics as `test_...`, `parameters`, `seconds`. A configuration that diverged or failed in some repeat ranks
             below those that never did.
         """
-        return rank(self.trials(), self.varying, self.objective[1])
+        return rank(self.trials(), self.varying, self.objective[1], self.overlap)
+
+    @property
+    def overlap(self) -> float:
+        """Validation rows by training rows where repeats are folds of a cross-validation, else 0."""
+        folds = self.study.get("folds")
+        return 1 / (folds - 1) if folds else 0.0
 
     @property
     def best(self) -> Best | None:

@@ -41,21 +41,21 @@ class FrozenBody:
 
 
 class FrozenBodies:
-    """Parts models where their frozen beginning ends.
+    """Parts models where their frozen beginning ends."""
 
-    Args:
-        dataset: What they learn from.
-    """
+    def __init__(self) -> None:
+        self._features: OrderedDict[tuple[str, int], Dataset] = OrderedDict()
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._features: OrderedDict[str, Dataset] = OrderedDict()
-
-    def parted(self, model: keras.Model) -> keras.Model:
+    def parted(self, model: keras.Model, dataset: Dataset, fold: int = 0) -> keras.Model:
         """Returns the head of a compiled model, compiled as the model is.
 
         What the head learns from is `body_of(head).dataset`. The model itself is given back where nothing is frozen at
         its beginning, and where it trains in a way of its own or cannot say how it was compiled.
+
+        Args:
+            model: The model.
+            dataset: What it learns from.
+            fold: Models that learn from other rows have another.
         """
         if not isinstance(model, keras.Model) or not type(model).__module__.startswith("keras."):
             return model
@@ -70,13 +70,13 @@ class FrozenBodies:
         places = {id(variable): place for place, variable in enumerate(model.weights)}
         key = body_fingerprint(body)
         weights = tuple(np.array(value) for value in model.get_weights())
-        features = self._of(key, body)
+        features = self._of(key, fold, body, dataset)
         head.frozen_body = FrozenBody(features, key, weights, tuple(places[id(one)] for one in head.weights))
         return head
 
-    def _of(self, key: str, body: keras.Model) -> Dataset:
+    def _of(self, fingerprint: str, fold: int, body: keras.Model, whole: Dataset) -> Dataset:
+        key = fingerprint, fold
         if key not in self._features:
-            whole = self._dataset
             train, validation, test = (_features(body, split) for split in (whole.train, whole.validation, whole.test))
             self._features[key] = replace(whole, train=train, validation=validation, test=test)
         self._features.move_to_end(key)

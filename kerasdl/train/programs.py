@@ -17,6 +17,10 @@ TIMED_STEPS = 3
 # With fewer steps to come, a program that is made quickly ends before a fast one. On two cores TensorFlow makes one
 # 0.8 s sooner without XLA, and each of its steps then takes 0.3 to 0.5 ms longer.
 BRIEF_STEPS = 1500
+# With fewer steps to come, no program of convolutions is worth timing: the two that would be timed take longer to make.
+FEWEST_TIMED_STEPS = 100
+# How much faster than one after another all at once can be hoped to be, where it is not known.
+HOPED = 2.0
 
 _chosen: dict[str, "Choice"] = {}
 
@@ -139,12 +143,14 @@ def choose(
     """
     if key is None or members == 1:
         return Choice(True)
+    if steps < FEWEST_TIMED_STEPS:
+        return Choice(False, f"one member after another: {steps} steps are too few to try the other way")
     key = f"{backend.device()} {members} {batch[0].shape} {key}"
     if key in _chosen:
         return _chosen[key]
     step = _of_tuples(program.train_step)
     making, alone = _seconds(_in_turn(backend.compiled(step), (0, None), members), state, batch)
-    if alone * steps < making:
+    if alone * steps * (1 - 1 / HOPED) < making:
         return Choice(False, f"one member after another: {steps} steps take less time than trying the other way")
     try:
         _, together = _seconds(backend.compiled(backend.map_members(step, (0, None))), state, batch)

@@ -11,7 +11,7 @@ from kerasdl.data import Dataset, Split
 from kerasdl.train.scoring import rows_at_once
 
 # Chunks of equal size let validation and test rows be scored by one program; smaller ones are not worth it.
-SMALLEST_COMMON_CHUNK = 256
+SMALLEST_COMMON_CHUNK = 128
 
 Batch = tuple[Any, ...]
 

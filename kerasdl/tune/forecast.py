@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kerasdl.runs.sharing import sum_up_plan
-from kerasdl.tune.planner import Pack, plan
+from kerasdl.tune.planner import Pack
 from kerasdl.tune.study import Study
 from kerasdl.tune.trials import TrialMaker
 
@@ -25,7 +25,7 @@ def forecast(study: Study, memory: int | None = None) -> str:
     settings = {number: study.settings(values) for number, values in varied.items()}
     trials = maker.trials(settings)
     blueprints, errors = maker.blueprints(trials)
-    packs = plan([trial for trial in trials if trial.configuration in blueprints], blueprints, memory)
+    packs = maker.packs(trials, blueprints, memory)
     lines = [_whole(packs, len(settings), len(trials), first=proposals.adaptive or study.refine is not None), ""]
     lines += [_line(number, pack, varied) for number, pack in enumerate(packs, start=1)]
     lines += [f"not trained: {_settings([varied[number]])}: {error}" for number, error in errors.items()]

@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from kerasdl.data import Dataset, Split
+from kerasdl.data import Dataset, Split, joined
 from kerasdl.runs import Run
 from kerasdl.train import Outcome, Trial
 from kerasdl.train.alone import train_alone
 from kerasdl.train.pack import PackTrainer
 from kerasdl.train.trial import Logs
-from kerasdl.tune.planner import plan
 from kerasdl.tune.study import Study
 from kerasdl.tune.trials import TrialMaker
 
@@ -53,15 +50,15 @@ def retrain(
         For each configuration its number, its epochs, and for each test metric the value of each repeat that did not
         diverge.
     """
-    whole = replace(dataset, train=_joined(dataset.train, dataset.validation), validation=_none_of(dataset.validation))
-    maker = TrialMaker(study, whole)
+    whole = replace(dataset, train=joined(dataset.train, dataset.validation), validation=_none_of(dataset.validation))
+    maker = TrialMaker(study.model_copy(update={"folds": None}), whole)
     trials = [
         replace(trial, epochs=epochs[trial.configuration], early_stopping=None)
         for trial in maker.trials({number: {**values} for number, values in settings.items()})
     ]
     blueprints, _ = maker.blueprints(trials)
     outcomes = _Outcomes()
-    for pack in plan(trials, blueprints, memory):
+    for pack in maker.packs(trials, blueprints, memory):
         if pack.fused:
             PackTrainer(pack.members, whole, outcomes, pack.timed).run(pack.how)
         else:
@@ -80,16 +77,6 @@ def retrain(
 def _columns(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
     completed = [outcome.test for outcome in outcomes if outcome.status == "completed"]
     return {name: [float(test[name]) for test in completed] for name in (completed[0] if completed else ())}
-
-
-def _joined(one: Split, other: Split) -> Split:
-    weights = None
-    if one.weights is not None:
-        # Validation rows weigh what training rows of their class do on average.
-        by_class = {label: one.weights[one.y == label].mean() for label in np.unique(one.y)}
-        own = np.array([by_class.get(label, 1.0) for label in other.y], dtype="float32")
-        weights = np.concatenate([one.weights, own])
-    return Split(np.concatenate([one.x, other.x]), np.concatenate([one.y, other.y]), weights)
 
 
 def _none_of(split: Split) -> Split:

@@ -24,7 +24,7 @@ from kerasdl.tune.conclude import conclude
 from kerasdl.tune.environment import describe
 from kerasdl.tune.interruption import Interruption
 from kerasdl.tune.looking import drop_answers, keep_truth
-from kerasdl.tune.planner import Pack, plan
+from kerasdl.tune.planner import Pack
 from kerasdl.tune.progress import Progress
 from kerasdl.tune.proposals import Proposals
 from kerasdl.tune.recorder import RunRecorder
@@ -126,7 +126,7 @@ class Search:
                     self._writer.add_configurations(number, settings)
                 if number == 0:
                     first = self.maker.trial(0, 0, self._study.seed, next(iter(settings.values())))
-                    check_computed(self._study, first, self._dataset)
+                    check_computed(self._study, first, self.maker.dataset_of(first))
                 self._train_round(settings, proposals)
                 proposals.tell(self._scores(settings))
                 number += 1
@@ -171,7 +171,7 @@ class Search:
     def _record_facts(self) -> None:
         writer, goal = self._writer, self._study.goal
         writer.record_fact("objective", {"name": goal.name, "direction": goal.direction})
-        writer.record_fact("data", self._dataset.facts())
+        writer.record_fact("data", self.maker.facts())
         writer.record_fact("environment", describe())
         keep_truth(writer, self._dataset)
         if len(self._dataset.test):
@@ -219,7 +219,7 @@ class Search:
         for trial in trials:
             if trial.configuration in errors:
                 self._fail([trial], errors[trial.configuration], "not trained: its model could not be built")
-        return plan([trial for trial in trials if trial.configuration in blueprints], blueprints, self._memory)
+        return self.maker.packs(trials, blueprints, self._memory)
 
     def _train(self, pack: Pack, trainer: Callable[[], PackTrainer], recorder: RunRecorder) -> None:
         if pack.fused:
@@ -229,13 +229,14 @@ class Search:
             how = f"alone, by Keras' fit on {keras.backend.backend()}: as one program it failed with {error}"
         else:
             how = pack.how
+        dataset = self.maker.dataset_of(pack.trials[0])
         for member in pack.members:
             left = [trial for trial in member.trials if trial.number not in recorder.ended]
             if not left:
                 continue
             member = Member(tuple(left))
             self._writer.record_programs([[{trial.number: trial.epochs for trial in left}]])
-            alone = functools.partial(train_alone, member, self._dataset, recorder, how, self._checkpoints, self._watch)
+            alone = functools.partial(train_alone, member, dataset, recorder, how, self._checkpoints, self._watch)
             error = _error_in(alone)
             if error is not None:
                 self._fail([trial for trial in left if trial.number not in recorder.ended], error, how)
@@ -245,7 +246,8 @@ class Search:
         trainer.run(pack.how)
 
     def _trainer(self, recorder: RunRecorder, pack: Pack) -> PackTrainer:
-        return PackTrainer(pack.members, self._dataset, recorder, pack.timed, self._checkpoints, self._watch)
+        dataset = self.maker.dataset_of(pack.trials[0])
+        return PackTrainer(pack.members, dataset, recorder, pack.timed, self._checkpoints, self._watch)
 
     def _fail(self, trials: Sequence[Trial], error: str, how: str) -> None:
         self._writer.start_trials([(trial.number, trial.configuration, trial.seed, how) for trial in trials])

@@ -38,6 +38,8 @@ class Study(BaseModel):
         search: Which of KerasTuner's oracles proposes configurations.
         trials: How many configurations are tried at most; a grid without it is tried whole.
         repeats: How many seeds each configuration is trained with.
+        folds: Cross-validation: training and validation rows are cut into so many parts, and each repeat validates on
+            another of them. There are as many repeats then, or a multiple.
         seed: The first of these seeds; the split of the data and the oracle use it too.
         epochs: Epochs of each trial.
         batch_size: Rows in a batch.
@@ -75,6 +77,7 @@ class Study(BaseModel):
     search: Literal["grid", "random", "bayesian", "hyperband"] = "grid"
     trials: int | None = Field(None, ge=1, strict=True)
     repeats: int = Field(1, ge=1, strict=True)
+    folds: int | None = Field(None, ge=2, strict=True)
     seed: int = Field(0, ge=0, strict=True)
     epochs: int = Field(10, ge=1, strict=True)
     batch_size: int = Field(32, ge=1, strict=True)
@@ -153,6 +156,7 @@ class Study(BaseModel):
         check_settings(self, given)
         check_conditions(self)
         check_names(self.track)
+        self._settle_repeats(given)
         if self.reference is not None:
             self.reference = self.reference.resolved(self._folder)
 
@@ -166,6 +170,17 @@ class Study(BaseModel):
         if stopping is not None and stopping.direction is None:
             direction = direction_of(stopping.monitor, "early_stopping.monitor")
             self.early_stopping = stopping.model_copy(update={"direction": direction})
+
+    def _settle_repeats(self, given: Mapping[str, Any]) -> None:
+        if self.folds is None:
+            return
+        if "repeats" not in given:
+            self.repeats = self.folds
+        elif self.repeats % self.folds:
+            raise UserError(
+                f"repeats: {self.repeats} is no multiple of folds ({self.folds}), so that some would validate more "
+                "often than others; leave repeats out"
+            )
 
     def _located(self, specification: str) -> str:
         return data.located(specification, self._folder)

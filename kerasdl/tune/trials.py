@@ -5,7 +5,7 @@ from typing import Any
 
 import keras_tuner
 
-from kerasdl.data import Dataset
+from kerasdl.data import Dataset, Folds
 from kerasdl.errors import UserError
 from kerasdl.models import builders
 from kerasdl.train import EarlyStopping, Trial
@@ -13,7 +13,7 @@ from kerasdl.train.frozen import FrozenBodies
 from kerasdl.train.trial import first_line
 from kerasdl.train.watching import Watch
 from kerasdl.tune.compiling import compiled_model, own_settings
-from kerasdl.tune.planner import Blueprint, blueprint
+from kerasdl.tune.planner import Blueprint, Pack, blueprint, plan
 from kerasdl.tune.proposals import Proposals
 from kerasdl.tune.space import Dimension, Encoding
 from kerasdl.tune.study import Study
@@ -32,8 +32,9 @@ class TrialMaker:
         self._watch = watch
         self._study = study
         self._dataset = dataset
+        self._folds = Folds(dataset, study.folds, study.seed)
         self._function = study.builder.load()
-        self._bodies = FrozenBodies(dataset)
+        self._bodies = FrozenBodies()
         self._available: dict[str, Any] = {"input_shape": dataset.input_shape, "classes": len(dataset.classes)}
 
     def proposals(self) -> Proposals:
@@ -58,20 +59,34 @@ class TrialMaker:
 
     def model(self, settings: Mapping[str, Any]) -> Any:
         """Builds a configuration's compiled model, to be trained."""
-        return self._model(settings, self._study.precision)
+        return self._model(settings, self._study.precision, self._dataset)
 
     def lasting_model(self, settings: Mapping[str, Any]) -> Any:
         """Builds a configuration's compiled model as it is kept: in float32 where training computed in less."""
-        return self._model(settings, "float32" if self._study.precision else None)
+        return self._model(settings, "float32" if self._study.precision else None, self._dataset)
 
-    def _model(self, settings: Mapping[str, Any], precision: str | None) -> Any:
-        return compiled_model(self._study, self._function, settings, self._available, self._dataset, precision)
+    def _model(self, settings: Mapping[str, Any], precision: str | None, dataset: Dataset) -> Any:
+        return compiled_model(self._study, self._function, settings, self._available, dataset, precision)
+
+    def facts(self) -> dict[str, object]:
+        """Returns the facts about what the first repeat learns from."""
+        return self._folds.of(0).facts()
+
+    def dataset_of(self, trial: Trial) -> Dataset:
+        """Returns what a trial learns from."""
+        return self._folds.of(trial.seed - self._study.seed)
 
     def trial(self, number: int, configuration: int, seed: int, settings: Mapping[str, Any]) -> Trial:
         """Makes one trial of a configuration."""
         rule = self._study.early_stopping
         stopping = None if rule is None else EarlyStopping(**rule.model_dump())
-        build = lambda: self._bodies.parted(self.model(settings))  # noqa: E731
+        fold = self._folds.number(seed - self._study.seed)
+
+        def build() -> Any:
+            dataset = self._folds.of(fold)
+            model = self._model(settings, self._study.precision, dataset)
+            return self._bodies.parted(model, dataset, fold)
+
         return Trial(number, configuration, seed, build, settings["epochs"], settings["batch_size"], stopping)
 
     def trials(self, settings: Mapping[int, Mapping[str, Any]]) -> list[Trial]:
@@ -100,9 +115,25 @@ class TrialMaker:
             if number in found or number in errors:
                 continue
             try:
-                found[number] = blueprint(trial, self._dataset, self._watch)
+                found[number] = blueprint(trial, self.dataset_of(trial), self._watch)
             except UserError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a user's builder raises is a result of the trial
                 errors[number] = first_line(error)
         return found, errors
+
+    def packs(
+        self, trials: Sequence[Trial], blueprints: Mapping[int, Blueprint], memory: int | None = None
+    ) -> list[Pack]:
+        """Forms packs of trials that learn from the same rows, see `kerasdl.tune.planner.plan`.
+
+        Args:
+            trials: What is to be trained.
+            blueprints: What each configuration builds, by its number; configurations without are left out.
+            memory: Bytes that a pack may use; half of what is free where absent.
+        """
+        by_fold: dict[int, list[Trial]] = {}
+        for trial in trials:
+            if trial.configuration in blueprints:
+                by_fold.setdefault(self._folds.number(trial.seed - self._study.seed), []).append(trial)
+        return [pack for own in by_fold.values() for pack in plan(own, blueprints, memory)]

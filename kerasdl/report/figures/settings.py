@@ -141,7 +141,7 @@ def _draw_means(axes: "Axes", gathered: Block, places: dict[str, float], scores:
 
     by_seed = gathered.by_seed() * scale(scores.objective)
     x = [places[key(level)] for level in gathered.levels]
-    errors = within_errors(by_seed)
+    errors = within_errors(by_seed, scores.overlap)
     half = errors * special.stdtrit(max(1, len(by_seed) - 1), 0.975)
     axes.errorbar(
         x,
