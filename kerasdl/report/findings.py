@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasdl.report.baselines import find_baselines
 from kerasdl.report.divergence import find_divergence
 from kerasdl.report.effects import find_effects, find_reversals
 from kerasdl.report.evidence import Evidence, gather
@@ -50,6 +51,7 @@ def find_all(evidence: Evidence) -> list[Finding]:
         *_classes(evidence),
         *find_disagreements(evidence),
         *find_overlaps(evidence),
+        *find_baselines(evidence),
     ]
     return sorted(found, key=lambda item: not item.sure)
 

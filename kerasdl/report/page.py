@@ -7,6 +7,7 @@ from typing import Any
 
 from kerasdl.report.answer import answer
 from kerasdl.report.arms import arms_tables, arms_words
+from kerasdl.report.baselines import baseline_table
 from kerasdl.report.batch_sizes import batch_size_table
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture
@@ -121,6 +122,8 @@ def _context(evidence: Evidence, pictures: Sequence[Picture]) -> dict[str, Any]:
         "repeats": len(evidence.scores.seeds),
         "pictures": {picture.name: {"picture": picture, "source": _data_uri(picture)} for picture in pictures},
         "setting_pictures": [picture.name for picture in pictures if picture.name.startswith("setting-")],
+        "folds": study.get("folds"),
+        "baselines": baseline_table(evidence),
         "batch_sizes": batch_size_table(evidence),
         "retrained": retrained_table(evidence),
         "arms": arms_tables(evidence),

@@ -158,6 +158,22 @@ def wilson(successes: float, total: float, alpha: float = ALPHA) -> tuple[float,
     return low, 1.0 if successes == total else min(1.0, middle + half)
 
 
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Tests whether two classifiers err equally often on the same rows (Q. McNemar, Psychometrika 12, 1947; exact).
+
+    Args:
+        only_first: Rows that the first alone gets right.
+        only_second: Rows that the second alone gets right.
+
+    Returns:
+        The two-sided p-value: twice the binomial tail of the smaller at one half; 1 where both are zero.
+    """
+    from scipy import special
+
+    total = only_first + only_second
+    return min(1.0, 2 * float(special.bdtr(min(only_first, only_second), total, 0.5))) if total else 1.0
+
+
 def rank_correlation(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float:
     """Computes Spearman's correlation of ranks; 0 where one side is constant."""
     import pandas as pd

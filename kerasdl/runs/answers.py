@@ -26,6 +26,11 @@ def name(trial: int, kind: str) -> str:
     return f"{PREFIX}{trial}/{kind}"
 
 
+def baseline(name: str) -> str:
+    """Returns the name of the array of what a baseline predicts for each test row."""
+    return f"{PREFIX}baseline-{name}"
+
+
 def extremes(table: "pd.DataFrame") -> tuple[int, int] | None:
     """Returns the first and the last of the configurations that completed all that they began.
 

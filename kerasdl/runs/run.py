@@ -150,6 +150,18 @@ class Run:
         return bool(self._fact("finished"))
 
     @property
+    def baselines(self) -> dict[str, dict[str, Any]]:
+        """What the study's baselines score, by name.
+
+        Each has its `model` in words, its `seconds` of training, and `accuracy`, `val_accuracy` and `test_accuracy`.
+        """
+        return self._fact("baselines")
+
+    def baseline_answers(self, name: str) -> np.ndarray | None:
+        """Returns the class that a baseline predicts for each test row, `(rows,)`; `None` where there is none."""
+        return self._arrays(answers.baseline(name)).get(answers.baseline(name))
+
+    @property
     def exported(self) -> dict[str, Any]:
         """What the export of the winner came to; empty while there is none."""
         return self._fact("export")

@@ -19,6 +19,7 @@ from kerasdl.train.pack import PackTrainer
 from kerasdl.train.seats import Member
 from kerasdl.train.trial import first_line
 from kerasdl.tune.ahead import made_ahead
+from kerasdl.tune.baselines import train_baselines
 from kerasdl.tune.computed import check_computed
 from kerasdl.tune.conclude import conclude
 from kerasdl.tune.environment import describe
@@ -113,6 +114,7 @@ class Search:
         if self._read.finished:
             return
         self._writer.record_event("start", f"on {self._read.environment['device']} with {keras.backend.backend()}")
+        self._train_baselines()
         recorded = self._read.rounds()
         number = 0
         for proposals in self._searches():
@@ -135,6 +137,11 @@ class Search:
         self._tracking.conclude()
         self._retrain()
         self._record_seconds()
+
+    def _train_baselines(self) -> None:
+        dataset = self.maker.first_dataset
+        study = self._study
+        train_baselines(study.baselines, dataset, study.seed, self._writer, self._read, self._progress)
 
     def _searches(self) -> Iterator[Proposals]:
         """Gives the study's search, and then those that look closer to the best."""
@@ -171,7 +178,7 @@ class Search:
     def _record_facts(self) -> None:
         writer, goal = self._writer, self._study.goal
         writer.record_fact("objective", {"name": goal.name, "direction": goal.direction})
-        writer.record_fact("data", self.maker.facts())
+        writer.record_fact("data", self.maker.first_dataset.facts())
         writer.record_fact("environment", describe())
         keep_truth(writer, self._dataset)
         if len(self._dataset.test):

@@ -12,6 +12,7 @@ from kerasdl.errors import UserError
 from kerasdl.models import Builder
 from kerasdl.track.finding import check_installed, check_names
 from kerasdl.tune import toml
+from kerasdl.tune.baselines import Baseline
 from kerasdl.tune.changes import change
 from kerasdl.tune.checks import check_conditions, check_metric_names, check_settings
 from kerasdl.tune.explain import explain
@@ -56,6 +57,8 @@ class Study(BaseModel):
         class_weight: How much rows count in the loss, by their class' name; `"balanced"` lets all classes count the
             same.
         reference: Published figures to show beside ours.
+        baselines: Models of scikit-learn to hold the winner against: `"majority"`, `"logistic_regression"`,
+            `"gradient_boosting"`, trained once on the flattened features.
 
     Example:
 
@@ -92,6 +95,7 @@ class Study(BaseModel):
     track: list[str] = Field(default_factory=list)
     class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     reference: Reference | None = None
+    baselines: list[Baseline] = Field(default_factory=list)
 
     _builder: Builder = PrivateAttr()
     _folder: Path = PrivateAttr(default=Path())

@@ -68,9 +68,10 @@ class TrialMaker:
     def _model(self, settings: Mapping[str, Any], precision: str | None, dataset: Dataset) -> Any:
         return compiled_model(self._study, self._function, settings, self._available, dataset, precision)
 
-    def facts(self) -> dict[str, object]:
-        """Returns the facts about what the first repeat learns from."""
-        return self._folds.of(0).facts()
+    @property
+    def first_dataset(self) -> Dataset:
+        """What the first repeat learns from."""
+        return self._folds.of(0)
 
     def dataset_of(self, trial: Trial) -> Dataset:
         """Returns what a trial learns from."""

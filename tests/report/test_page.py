@@ -113,6 +113,15 @@ def test_one_repeat_says_so(make_run: MakeRun) -> None:
     assert "Nothing is sure yet." in page.text
 
 
+def test_folds_say_that_their_intervals_are_widened(make_run: MakeRun) -> None:
+    settings = grid(depth=[1, 2])
+    plain, folded = make_run(settings, repeats=5), make_run(settings, repeats=5, study={"folds": 5})
+    notes = [ranking_table(gather(run)).note for run in (plain, folded)]
+    assert ["Nadeau and Bengio" in note for note in notes] == [False, True]
+    widths = [run.table()["high"] - run.table()["low"] for run in (plain, folded)]
+    assert (widths[1] / widths[0]).round(9).tolist() == [1.5, 1.5]
+
+
 def test_all_diverged(make_run: MakeRun) -> None:
     page = check(make_run(grid(learning_rate=[10.0, 100.0]), lambda *_: None), {"curves"})
     assert "all 6 trials diverged" in page.text

@@ -9,6 +9,7 @@ from kerasdl.report.statistics import (
     ALPHA,
     friedman_p,
     holm,
+    mcnemar,
     mean_test,
     rank_correlation,
     rank_correlation_test,
@@ -16,6 +17,7 @@ from kerasdl.report.statistics import (
     wilson,
     within_errors,
 )
+from kerasdl.runs.ranking import interval
 
 
 def test_the_mean_test_is_students_paired_t() -> None:
@@ -122,3 +124,17 @@ def test_classes_that_are_confused_stand_together() -> None:
     assert sorted(order) == list(range(44))
     assert abs(order.index(2) - order.index(40)) == 1
     assert display_order(matrix[:10, :10]) == list(range(10))
+
+
+def test_folds_that_share_rows_widen_an_error_as_published() -> None:
+    values = np.random.default_rng(3).normal(0.1, 0.2, 10)
+    # Nadeau and Bengio (2003), equation 9: 1 / J + n2 / n1 in the place of 1 / J; ten folds are 1 / 10 + 1 / 9.
+    assert np.isclose(mean_test(values, overlap=1 / 9).error, values.std(ddof=1) * np.sqrt(1 / 10 + 1 / 9))
+    assert np.allclose(interval(values, overlap=1 / 9), mean_test(values, overlap=1 / 9).interval())
+    assert mean_test(values, overlap=1 / 9).p > mean_test(values).p
+
+
+def test_mcnemar_agrees_with_the_binomial_test() -> None:
+    for first, second in [(0, 0), (3, 3), (1, 9), (40, 21), (0, 6)]:
+        expected = stats.binomtest(first, first + second).pvalue if first + second else 1.0
+        assert math.isclose(mcnemar(first, second), expected, rel_tol=1e-9)

@@ -35,10 +35,11 @@ def build(rate: float, *, dropout: float = 0.0, seed: int = 7, batch_norm: bool 
 def test_heads_on_features_equal_whole_models(training: Any, images: Any, dropout: float, batch_norm: bool) -> None:
     from kerasdl.train.frozen import FrozenBodies, body_of
 
-    bodies = FrozenBodies(images)
+    bodies = FrozenBodies()
     makes = [build(rate, dropout=dropout, batch_norm=batch_norm) for rate in (0.1, 0.5)]
     whole = [training.member(make, number=i, seed=i) for i, make in enumerate(makes)]
-    heads = [training.member(lambda make=make: bodies.parted(make()), number=i, seed=i) for i, make in enumerate(makes)]
+    parted = [lambda make=make: bodies.parted(make(), images) for make in makes]
+    heads = [training.member(make, number=i, seed=i) for i, make in enumerate(parted)]
     for ways in (training.alone, lambda member, data: training.pack([member], data)):
         training.assert_same(ways(heads[1], images), ways(whole[1], images), 1)
     together = training.pack(heads, images)
@@ -55,7 +56,7 @@ def test_heads_on_features_equal_whole_models(training: Any, images: Any, dropou
 def test_what_is_not_frozen_at_the_beginning_is_left_whole(training: Any, images: Any) -> None:
     from kerasdl.train.frozen import FrozenBodies
 
-    bodies = FrozenBodies(images)
+    bodies = FrozenBodies()
 
     def trained_first() -> Any:
         model = build(0.01)()
@@ -71,16 +72,17 @@ def test_what_is_not_frozen_at_the_beginning_is_left_whole(training: Any, images
     own = Own(made.inputs, made.outputs)
     own.compile("sgd", "sparse_categorical_crossentropy")
     for model in (first, own, "no model", keras.Model(made.inputs, made.outputs)):
-        assert bodies.parted(model) is model
+        assert bodies.parted(model, images) is model
 
 
 def test_bodies_that_differ_do_not_share_a_pack(training: Any, images: Any) -> None:
     from kerasdl.train.frozen import FrozenBodies
     from kerasdl.tune.planner import blueprint
 
-    bodies = FrozenBodies(images)
+    bodies = FrozenBodies()
     members = [
-        training.member(lambda seed=seed: bodies.parted(build(0.01, seed=seed)()), number=seed) for seed in (7, 8)
+        training.member(lambda seed=seed: bodies.parted(build(0.01, seed=seed)(), images), number=seed)
+        for seed in (7, 8)
     ]
     plans = [blueprint(member.longest, images) for member in members]
     assert all(plan.frozen for plan in plans)
