@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.finding import Finding
 from kerasdl.report.statistics import ALPHA, mcnemar
