@@ -9,6 +9,7 @@ from kerasdl.report.answer import answer
 from kerasdl.report.arms import arms_tables, arms_words
 from kerasdl.report.baselines import baseline_table
 from kerasdl.report.batch_sizes import batch_size_table
+from kerasdl.report.class_arms import class_arms_table
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture
 from kerasdl.report.findings import find_all
@@ -132,6 +133,7 @@ def _context(evidence: Evidence, pictures: Sequence[Picture]) -> dict[str, Any]:
         "gradient_words": gradient_words(evidence),
         "confused": confused_table(evidence),
         "classes": class_table(evidence),
+        "class_arms": class_arms_table(evidence),
         "confused_rows": confused_rows_table(evidence),
         "disagreements": disagreement_table(evidence),
         "disagreement_words": disagreement_words(evidence),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kerasdl.report import write_report
+from kerasdl.report.class_arms import class_arms_table
 from kerasdl.report.evidence import gather
 from kerasdl.report.figures.style import is_log_spaced, label
 from kerasdl.report.references import compare_references
@@ -120,6 +121,16 @@ def test_folds_say_that_their_intervals_are_widened(make_run: MakeRun) -> None:
     assert ["Nadeau and Bengio" in note for note in notes] == [False, True]
     widths = [run.table()["high"] - run.table()["low"] for run in (plain, folded)]
     assert (widths[1] / widths[0]).round(9).tolist() == [1.5, 1.5]
+
+
+def test_a_few_configurations_are_compared_class_by_class(make_run: MakeRun) -> None:
+    table = class_arms_table(gather(make_run(grid(depth=[1, 2, 3]))))
+    assert table is not None
+    assert [row[0] for row in table.rows] == ["no", "yes", "all rows", "parameters", "seconds of a trial"]
+    assert len(table.head) == 4
+    confusion = make_run(grid(depth=[1, 2])).confusion(0)
+    assert table.rows[0][1].endswith("%") and confusion.any()
+    assert class_arms_table(gather(make_run(grid(depth=[*range(7)])))) is None
 
 
 def test_all_diverged(make_run: MakeRun) -> None:
