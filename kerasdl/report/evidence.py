@@ -93,6 +93,11 @@ class Evidence:
         matrix = self.run.confusion(self.scores.configurations[self.winner])
         return matrix if matrix.any() else None
 
+    @property
+    def counted(self) -> str:
+        """What a confusion matrix counts: `"rows"`, or of images that are segmented `"pixels"`."""
+        return "pixels" if self.run.data.get("task") == "segmentation" else "rows"
+
     @cached_property
     def samples(self) -> Samples:
         """The single rows that were kept to be shown."""

@@ -113,8 +113,7 @@ def confused_table(evidence: Evidence) -> Table | None:
     rows = [[pair.truth, pair.predicted, number(pair.rows, 3), f"{100 * pair.share:.1f}\u00a0%"] for pair in pairs]
     if not rows:
         return None
-    counted = "pixels" if evidence.run.data.get("task") == "segmentation" else "rows"
-    head = ["true class", "taken for", f"{counted} per repeat", "of the true class"]
+    head = ["true class", "taken for", f"{evidence.counted} per repeat", "of the true class"]
     return Table("The pairs that the winner confuses most", head, rows, [False, False, True, True])
 
 

@@ -106,6 +106,7 @@ def table(medians: Mapping[Case, Facts], options: Options) -> str:
 def declare(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     parser.add_argument("--epochs", nargs=3, type=int, default=[10, 20, 30])
+    parser.add_argument("--data", default="fashion_mnist")
     parser.add_argument("--rows", type=int, help="training and validation rows; all where absent")
 
 

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 BATCH_SIZE = 128
 
 
-def declare(parser: argparse.ArgumentParser, *, epochs: int, rows: int | None = None) -> None:
-    """Adds the options `--epochs` and `--rows`."""
+def declare(
+    parser: argparse.ArgumentParser, *, epochs: int, rows: int | None = None, source: str = "fashion_mnist"
+) -> None:
+    """Adds the options `--data`, `--epochs` and `--rows`."""
+    parser.add_argument("--data", default=source)
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--rows", type=int, default=rows, help="training and validation rows; all where absent")
 
 
 def data(options: Options) -> str:
     """Returns the specification of the data."""
-    return "fashion_mnist" if options.rows is None else f"fashion_mnist?rows={options.rows}"
+    return options.data if options.rows is None else f"{options.data}?rows={options.rows}"
 
 
 def load(options: Options) -> "Dataset":

@@ -49,21 +49,21 @@ def draw_confusion(evidence: Evidence) -> Picture | None:
     _name_axes(axes, [names[index] for index in order])
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    axes.set_title("Confusion matrix, test rows")
+    axes.set_title(f"Confusion matrix, test {evidence.counted}")
     if classes > MOST_NUMBERS:
         bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 75, 100])
         bar.set_label("share of the true class (%)")
         bar.outline.set_visible(False)
     accuracy = float(np.trace(matrix) / matrix.sum())
     how = (
-        "Percentages of each true class, with rows per repeat below."
+        f"Percentages of each true class, with {evidence.counted} per repeat below."
         if classes <= MOST_NUMBERS
         else "Classes are ordered so that those that are confused stand together; numbers are in the tables."
     )
     return Picture(
         "confusion",
         "Confusion matrix",
-        f"Confusion matrix of {classes} classes on test rows: {score('accuracy', accuracy)} lie on the diagonal. "
+        f"Confusion matrix of {classes} classes on test {evidence.counted}: {score('accuracy', accuracy)} lie on the diagonal. "
         "The most confused pairs are in the table beside it.",
         f"Each row is one true class and sums to 100 %, over {plural(evidence.winner_repeats, 'repeat')}. {how}",
         figure,
