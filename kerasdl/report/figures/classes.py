@@ -63,8 +63,8 @@ def draw_confusion(evidence: Evidence) -> Picture | None:
     return Picture(
         "confusion",
         "Confusion matrix",
-        f"Confusion matrix of {classes} classes on test {evidence.counted}: {score('accuracy', accuracy)} lie on the diagonal. "
-        "The most confused pairs are in the table beside it.",
+        f"Confusion matrix of {classes} classes on test {evidence.counted}: {score('accuracy', accuracy)} lie "
+        "on the diagonal. The most confused pairs are in the table beside it.",
         f"Each row is one true class and sums to 100 %, over {plural(evidence.winner_repeats, 'repeat')}. {how}",
         figure,
     )
