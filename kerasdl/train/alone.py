@@ -1,49 +1,26 @@
 """Trains one trial by Keras' own `fit`."""
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import keras
 import numpy as np
 
-from kerasdl.data import Dataset, Split
+from kerasdl.data import Dataset
 from kerasdl.train.backends import current_backend
+from kerasdl.train.batches import OrderedBatches, SequentialBatches
 from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoint, Checkpoints
 from kerasdl.train.frozen import dataset_of, whole_weights
 from kerasdl.train.member import values
-from kerasdl.train.order import batches, row_order
 from kerasdl.train.scoring import test_scores
 from kerasdl.train.seats import Member
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Names, Watch
 
-
-class OrderedBatches(keras.utils.PyDataset):
-    """The training rows in the order that packs take them too.
-
-    Args:
-        split: The rows.
-        seed: The trial's seed.
-        batch_size: Rows in a batch.
-    """
-
-    def __init__(self, split: Split, seed: int, batch_size: int) -> None:
-        super().__init__()
-        self._split, self._seed, self._batch_size = split, seed, batch_size
-        self.begin(1)
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        rows = self._batches[index]
-        return tuple(part[rows] for part in self._split.arrays)
-
-    def begin(self, epoch: int) -> None:
-        """Settles the order of an epoch; 1 is the first."""
-        full, rest = batches(row_order(len(self._split), self._seed, epoch), self._batch_size)
-        self._batches = [*full, rest] if len(rest) else list(full)
+# Keras' own size of the batches that it scores.
+VALIDATION_BATCH = 32
 
 
 class _Follow(keras.callbacks.Callback):
@@ -137,6 +114,7 @@ def train_alone(
         recorder.finished(trial, _outcome(model, dataset, follow, logs))
 
     ordered = OrderedBatches(dataset.train, longest.seed, longest.batch_size)
+    held = SequentialBatches(validation, VALIDATION_BATCH) if dataset.mapped and len(validation) else None
     follow = _Follow(member, ordered, recorder, finish, checkpoints)
     found = checkpoints.find([longest.number]) if checkpoints else None
     if found is not None:
@@ -149,15 +127,17 @@ def train_alone(
 
     watching = [] if watch is None else watch.callbacks(tell)
     recorder.started(member.trials, how, trained)
-    model.fit(
-        ordered,
-        initial_epoch=trained,
-        epochs=longest.epochs,
-        validation_data=validation.arrays if len(validation) else None,
-        shuffle=False,
-        verbose=0,
-        callbacks=[*watching, follow],
-    )
+    with ordered, held or nullcontext():
+        model.fit(
+            ordered,
+            initial_epoch=trained,
+            epochs=longest.epochs,
+            # Some backends copy arrays as a whole.
+            validation_data=held or (validation.arrays if len(validation) else None),
+            shuffle=False,
+            verbose=0,
+            callbacks=[*watching, follow],
+        )
     if checkpoints is not None:
         checkpoints.discard(longest.number)
 
