@@ -31,7 +31,10 @@ class _Outcomes:
     def started(self, trials: Sequence[Trial], how: str, after_epoch: int = 0) -> None:
         pass
 
-    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
+    def batch(self, done: int, batches: int) -> None:
+        pass
+
+    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float, waited: float = 0.0) -> None:
         pass
 
     def finished(self, trial: Trial, outcome: Outcome) -> None:

@@ -35,7 +35,6 @@ def test_mapped_data_are_trained_by_fit_and_never_copied_as_a_whole(
     keys: dict[str, Any] = {
         "epochs": 3,
         "learning_rate": 0.02,
-        "space": {"width": [4, 8]},
         "refine": {"rounds": 0, "trials": 1, "retrain": 1},
     }
     with study(data=kept, **keys).run(tmp_path / "kept", export=False, progress=False) as whole:
