@@ -104,6 +104,12 @@ class Dataset:
         """`"classification"`, a class for each row, or `"segmentation"`, a class for each pixel."""
         return "classification" if self.train.y.ndim == 1 else "segmentation"
 
+    @property
+    def mapped(self) -> bool:
+        """Whether arrays are memory maps, which are read from disk part by part and never held as a whole."""
+        splits = (self.train, self.validation, self.test)
+        return any(isinstance(array, np.memmap) for split in splits for array in split.arrays)
+
     def facts(self) -> dict[str, object]:
         """Returns what is known about the data as values that JSON can hold, without the arrays."""
         return {

@@ -61,7 +61,7 @@ class Folds:
     def _cut(self, deal: int, fold: int) -> Dataset:
         assert self.count is not None
         given = self._dataset
-        whole = joined(given.train, given.validation)
+        whole = _joined(given.train, given.validation)
         held = _folds(given, whole, self.count, self._seed + deal) == fold
         kept = ~held
         if given.places is not None:
@@ -82,19 +82,26 @@ class Folds:
         )
 
 
-def joined(train: Split, validation: Split) -> Split:
-    """Returns training and validation rows as one; validation rows weigh what training rows of their class do.
+def joined_weights(train: Split, validation: Split) -> np.ndarray | None:
+    """Returns the weights of training and validation rows together: a validation row weighs as its class does.
 
     Args:
         train: Rows, weighted or not.
         validation: Rows without weights.
+
+    Returns:
+        float32, `(training rows + validation rows,)`; `None` where training rows have no weights.
     """
-    weights = None
-    if train.weights is not None:
-        by_class = {label: train.weights[train.y == label].mean() for label in np.unique(train.y)}
-        own = np.array([by_class.get(label, 1.0) for label in validation.y], dtype="float32")
-        weights = np.concatenate([train.weights, own])
-    return Split(np.concatenate([train.x, validation.x]), np.concatenate([train.y, validation.y]), weights)
+    if train.weights is None:
+        return None
+    by_class = {label: train.weights[train.y == label].mean() for label in np.unique(train.y)}
+    own = np.array([by_class.get(label, 1.0) for label in validation.y], dtype="float32")
+    return np.concatenate([train.weights, own])
+
+
+def _joined(train: Split, validation: Split) -> Split:
+    x, y = np.concatenate([train.x, validation.x]), np.concatenate([train.y, validation.y])
+    return Split(x, y, joined_weights(train, validation))
 
 
 def _folds(dataset: Dataset, whole: Split, count: int, seed: int) -> np.ndarray:
@@ -115,7 +122,7 @@ def _folds(dataset: Dataset, whole: Split, count: int, seed: int) -> np.ndarray:
 
 
 def _check(dataset: Dataset, count: int) -> None:
-    if isinstance(dataset.train.x, np.memmap):
+    if dataset.mapped:
         raise UserError(
             f"folds: {dataset.name} is larger than memory and read from disk while training, and can be cut in one way "
             "only; leave folds out, or let it have more memory or fewer rows"

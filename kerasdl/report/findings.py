@@ -14,6 +14,7 @@ from kerasdl.report.finding import Finding
 from kerasdl.report.looking import find_disagreements, find_overlaps
 from kerasdl.report.scores import Scores
 from kerasdl.report.training import Curve, improving, overfitting
+from kerasdl.report.waiting import find_waiting
 from kerasdl.report.winner import Standing, cheapest_tied
 from kerasdl.report.words import change, listed, metric_name, plural, score, sentence, span
 
@@ -52,6 +53,7 @@ def find_all(evidence: Evidence) -> list[Finding]:
         *find_disagreements(evidence),
         *find_overlaps(evidence),
         *find_baselines(evidence),
+        *find_waiting(evidence),
     ]
     return sorted(found, key=lambda item: not item.sure)
 

@@ -2,6 +2,7 @@
 
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.tables import Table
+from kerasdl.report.waiting import waiting_words
 from kerasdl.report.words import duration, number, plural
 from kerasdl.runs.sharing import Way, shared_by, ways
 
@@ -24,6 +25,7 @@ def ways_table(evidence: Evidence) -> Table | None:
     notes += [] if counted else ["Which trials shared a program was not recorded."]
     took = f"; the search took {duration(evidence.run.seconds)}" if evidence.run.seconds else ""
     notes.append(f"The trials' shares of the time sum to {duration(total)}{took}.")
+    notes += [words] if (words := waiting_words(evidence)) else []
     return Table("How the trials ran", head, rows, [False, *(True for _ in head[1:])], note=" ".join(notes))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from kerasdl.errors import UserError
 
 FILE_NAME = "run.sqlite"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def connect(directory: Path, *, write: bool = False) -> sqlite3.Connection:

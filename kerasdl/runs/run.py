@@ -352,6 +352,18 @@ class Run:
         rows = self._rows("SELECT trial, MAX(epoch) AS epoch, metrics FROM epoch GROUP BY trial")
         return {row["trial"]: (row["epoch"], json.loads(row["metrics"])) for row in rows}
 
+    def waiting(self) -> "pd.DataFrame":
+        """Returns how long each trial's epochs took and for how much of it training waited for data.
+
+        Returns:
+            Columns `trial`, `seconds`, `waited`; trials that share their epochs have equal shares of both. Where data
+            lie on the device, as they do for packs, nothing waits.
+        """
+        import pandas as pd
+
+        query = "SELECT trial, SUM(seconds), SUM(waited) FROM epoch GROUP BY trial ORDER BY trial"
+        return pd.DataFrame(map(tuple, self._rows(query)), columns=["trial", "seconds", "waited"])
+
     def places(self) -> dict[int, Place]:
         """Returns where each trial ran, by its number; those of which nobody noted it are missing."""
         query = """SELECT trial, program, member, asked, COUNT(epoch) AS done

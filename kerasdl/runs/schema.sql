@@ -40,6 +40,7 @@ CREATE TABLE epoch (
     epoch INTEGER NOT NULL,  -- 1 is the first
     metrics TEXT NOT NULL,   -- JSON: loss, accuracy, val_loss, ...; null is not finite
     seconds REAL NOT NULL,
+    waited REAL NOT NULL,    -- seconds of these for which training waited for data
     PRIMARY KEY (trial, epoch)
 ) WITHOUT ROWID;
 

@@ -177,17 +177,20 @@ class RunWriter:
             ]
             self._connection.executemany(f"{query} VALUES (?, ?, ?, ?)", rows)
 
-    def record_epoch(self, epoch: int, metrics: Mapping[int, Mapping[str, float]], seconds: float) -> None:
+    def record_epoch(
+        self, epoch: int, metrics: Mapping[int, Mapping[str, float]], seconds: float, waited: float = 0.0
+    ) -> None:
         """Writes one finished epoch of trials that ran together, committed when this returns.
 
         Args:
             epoch: 1 is the first.
             metrics: For each trial, the value of each metric.
             seconds: Each trial's share of the epoch's time.
+            waited: Seconds of these for which training waited for data.
         """
-        rows = [(trial, epoch, to_json(dict(values)), seconds) for trial, values in metrics.items()]
+        rows = [(trial, epoch, to_json(dict(values)), seconds, waited) for trial, values in metrics.items()]
         with self._transaction():
-            self._connection.executemany("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", rows)
+            self._connection.executemany("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?, ?)", rows)
 
     def record_gradients(self, epoch: int, gradients: Iterable[Mapping[str, Any]]) -> None:
         """Writes what was seen of the gradients of one epoch.

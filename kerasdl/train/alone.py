@@ -1,113 +1,121 @@
 """Trains one trial by Keras' own `fit`."""
 
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
 import numpy as np
 
-from kerasdl.data import Dataset, Split
+from kerasdl.data import Dataset
 from kerasdl.train.backends import current_backend
+from kerasdl.train.batches import FetchedBatches, OrderedBatches, SequentialBatches
 from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoint, Checkpoints
+from kerasdl.train.fit_checkpoint import KIND, Standing, WithinEpoch, checkpoint_of, restore
 from kerasdl.train.frozen import dataset_of, whole_weights
-from kerasdl.train.member import values
-from kerasdl.train.order import batches, row_order
 from kerasdl.train.scoring import test_scores
 from kerasdl.train.seats import Member
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Names, Watch
 
-
-class OrderedBatches(keras.utils.PyDataset):
-    """The training rows in the order that packs take them too.
-
-    Args:
-        split: The rows.
-        seed: The trial's seed.
-        batch_size: Rows in a batch.
-    """
-
-    def __init__(self, split: Split, seed: int, batch_size: int) -> None:
-        super().__init__()
-        self._split, self._seed, self._batch_size = split, seed, batch_size
-        self.begin(1)
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        rows = self._batches[index]
-        return tuple(part[rows] for part in self._split.arrays)
-
-    def begin(self, epoch: int) -> None:
-        """Settles the order of an epoch; 1 is the first."""
-        full, rest = batches(row_order(len(self._split), self._seed, epoch), self._batch_size)
-        self._batches = [*full, rest] if len(rest) else list(full)
+# Keras' own size of the batches that it scores.
+VALIDATION_BATCH = 32
+# Seconds between two words on how far an epoch is.
+TOLD_EVERY = 0.1
 
 
 class _Follow(keras.callbacks.Callback):
-    """Tells the recorder of each epoch, and ends training where a trial's rule says so."""
+    """Tells the recorder of each epoch, keeps checkpoints, and ends training where a trial's rule says so.
+
+    Args:
+        member: The trials.
+        batches: What they learn from.
+        recorder: Who is told.
+        finish: Ends a trial.
+        checkpoints: Who keeps what a killed trial needs to go on.
+        within: Whether checkpoints may lie between two batches.
+    """
 
     def __init__(
-        self, member: Member, batches: OrderedBatches, recorder: Recorder, finish: Any, checkpoints: Checkpoints | None
+        self,
+        member: Member,
+        batches: OrderedBatches,
+        recorder: Recorder,
+        finish: Callable[[Trial, "_Follow", Logs], None],
+        checkpoints: Checkpoints | None,
+        *,
+        within: bool,
     ) -> None:
         super().__init__()
         self._member, self._batches, self._recorder, self._finish = member, batches, recorder, finish
-        self._checkpoints = checkpoints
+        self._checkpoints, self._within = checkpoints, within
         self.progress = Progress(member.longest.early_stopping)
-        self.seconds = 0.0
-        self._started = 0.0
-        self._epoch = 0
+        self.standing = Standing()
+        self.stopped = False
+        self._resumed: WithinEpoch | None = None
+        self._started = self._told = 0.0
+        # What of the epoch was trained before this process.
+        self._before = Standing()
+
+    def resume(self, found: Checkpoint, model: keras.Model) -> None:
+        """Goes on after a checkpoint."""
+        self.standing, within = restore(found, model, self._batches[0], self.progress)
+        if self.standing.batch:
+            self._before, self._resumed = self.standing, within
+        self._batches.begin(self.standing.epoch + 1, self.standing.batch)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self._started = time.perf_counter()
+        if self._resumed is None:
+            self._before = Standing(epoch, seconds=self.standing.seconds)
+        else:
+            self._resumed.restore_metrics(self.model)
         # Keras calls the data set's own hooks at times of its own, such as while it builds a model.
-        self._batches.begin(epoch + 1)
-        self._epoch = epoch + 1
+        self._batches.begin(epoch + 1, self._before.batch)
+        self._started = time.perf_counter()
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         # Only now: Keras' own loaders draw from the same generator when an epoch begins.
-        if batch == 0:
-            current_backend().begin_epoch(self._member.longest.seed, self._epoch)
+        if batch == 0 and self._resumed is None:
+            current_backend().begin_epoch(self._member.longest.seed, self._before.epoch + 1)
+        elif batch == 0 and self._resumed is not None:
+            self._resumed.restore_drawn()
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        done, now = self._before.batch + batch + 1, time.perf_counter()
+        if now - self._told > TOLD_EVERY:
+            self._told = now
+            self._recorder.batch(done, self._batches.count)
+        if self._within and self._checkpoints is not None and self._checkpoints.due and done < self._batches.count:
+            current_backend().settle(self.model)
+            self._keep(self._stands(done), self._checkpoints)
+
+    def _stands(self, batch: int) -> Standing:
+        """Returns how far training is after so many batches of the epoch that runs."""
+        before = self._before
+        elapsed = before.elapsed + time.perf_counter() - self._started
+        return Standing(before.epoch, batch, before.seconds, elapsed, before.waited + self._batches.waited)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         own = {name: float(value) for name, value in (logs or {}).items()}
-        seconds = time.perf_counter() - self._started
-        self.seconds += seconds
+        stands = self._stands(0)
+        self.standing = Standing(epoch + 1, seconds=stands.seconds + stands.elapsed)
+        self._resumed = None
         running = [trial for trial in self._member.trials if trial.epochs > epoch]
-        stop = self.progress.update(epoch + 1, own, self.model.get_weights)
-        self._recorder.epoch(epoch + 1, {trial.number: own for trial in running}, seconds)
+        self.stopped = self.progress.update(epoch + 1, own, self.model.get_weights)
+        self._recorder.epoch(epoch + 1, {trial.number: own for trial in running}, stands.elapsed, stands.waited)
         for trial in running:
-            if stop or trial.epochs == epoch + 1:
+            if self.stopped or trial.epochs == epoch + 1:
                 self._finish(trial, self, own)
-        self.model.stop_training = stop
-        if self._checkpoints is not None and self._checkpoints.due and not stop and len(running) > 0:
-            self._keep(epoch + 1, self._checkpoints)
+        self.model.stop_training = self.stopped
+        goes_on = not self.stopped and epoch + 1 < self._member.longest.epochs
+        if goes_on and self._checkpoints is not None and self._checkpoints.due_after(epoch + 1):
+            self._keep(self.standing, self._checkpoints)
 
-    def _keep(self, epoch: int, checkpoints: Checkpoints) -> None:
+    def _keep(self, standing: Standing, checkpoints: Checkpoints) -> None:
         number = self._member.longest.number
-        arrays = {f"state.{i:05d}": value for i, value in enumerate(values(_changing(self.model)))}
-        arrays |= {f"best.{i:05d}": one for i, one in enumerate(self.progress.best_weights or [])}
-        facts = {"trials": [number], "seconds": self.seconds, "progress": self.progress.facts()}
-        checkpoints.save(number, Checkpoint(epoch, facts, arrays))
-
-    def restore(self, found: Checkpoint, model: keras.Model) -> None:
-        """Goes on after a checkpoint."""
-        model.optimizer.build(model.trainable_variables)
-        state, best = (
-            [found.arrays[name] for name in sorted(found.arrays) if name.startswith(prefix)]
-            for prefix in ("state.", "best.")
-        )
-        for variable, value in zip(_changing(model), state, strict=True):
-            variable.assign(value)
-        self.progress.restore(found.facts["progress"], best or None)
-        self.seconds = found.facts["seconds"]
-
-
-def _changing(model: keras.Model) -> list[keras.Variable]:
-    """All variables that change from epoch to epoch, the states of random layers among them; metrics start anew."""
-    return [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
+        checkpoints.save(number, checkpoint_of(number, standing, self.model, self.progress))
 
 
 def train_alone(
@@ -131,41 +139,84 @@ def train_alone(
     longest = member.longest
     model = build(longest)
     dataset = dataset_of(model, dataset)
-    validation = dataset.validation
+    ordered = OrderedBatches(dataset.train, longest.seed, longest.batch_size)
+    held = SequentialBatches(dataset.validation, VALIDATION_BATCH) if dataset.mapped else None
+    # What is watched is told an epoch at a time, and a fit of one's own is called once.
+    within = watch is None and type(model).fit is keras.Model.fit
 
     def finish(trial: Trial, follow: _Follow, logs: Logs) -> None:
-        recorder.finished(trial, _outcome(model, dataset, follow, logs))
-
-    ordered = OrderedBatches(dataset.train, longest.seed, longest.batch_size)
-    follow = _Follow(member, ordered, recorder, finish, checkpoints)
-    found = checkpoints.find([longest.number]) if checkpoints else None
-    if found is not None:
-        follow.restore(found, model)
-    trained = found.epoch if found else 0
+        recorder.finished(trial, _outcome(follow.model, dataset, follow, logs))
 
     def tell(epoch: int, names: Names, rows: np.ndarray) -> None:
         assert watch is not None
         watch.tell(epoch, names, {trial.number: rows for trial in member.trials if trial.epochs >= epoch})
 
-    watching = [] if watch is None else watch.callbacks(tell)
-    recorder.started(member.trials, how, trained)
-    model.fit(
-        ordered,
-        initial_epoch=trained,
-        epochs=longest.epochs,
-        validation_data=validation.arrays if len(validation) else None,
-        shuffle=False,
-        verbose=0,
-        callbacks=[*watching, follow],
-    )
+    with ordered, held or nullcontext():
+        follow = _Follow(member, ordered, recorder, finish, checkpoints, within=within)
+        found = checkpoints.find([longest.number], KIND) if checkpoints else None
+        if found is not None:
+            try:
+                follow.resume(found, model)
+            except ValueError:
+                # A checkpoint of what the builder gives no longer: its trials start anew.
+                model, follow = build(longest), _Follow(member, ordered, recorder, finish, checkpoints, within=within)
+        recorder.started(member.trials, how, follow.standing.epoch)
+        watching = [] if watch is None else watch.callbacks(tell)
+        _fit(model, ordered, _validation(dataset, held), longest.epochs, follow, [*watching, follow])
     if checkpoints is not None:
         checkpoints.discard(longest.number)
+
+
+def _validation(dataset: Dataset, held: FetchedBatches | None) -> Any:
+    if not len(dataset.validation):
+        return None
+    # Some backends copy arrays as a whole.
+    return dataset.validation.arrays if held is None else held
+
+
+def _fit(
+    model: keras.Model,
+    ordered: OrderedBatches,
+    validation: Any,
+    epochs: int,
+    follow: _Follow,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    def fit(last: int) -> None:
+        model.fit(
+            ordered,
+            initial_epoch=follow.standing.epoch,
+            epochs=last,
+            validation_data=validation,
+            shuffle=False,
+            verbose=0,
+            callbacks=callbacks,
+        )
+
+    if follow.standing.batch:
+        # `fit` counts on every epoch having as many batches as the first.
+        with _unfinished(model.optimizer):
+            fit(follow.standing.epoch + 1)
+        ordered.begin(follow.standing.epoch + 1)
+    if not follow.stopped and follow.standing.epoch < epochs:
+        fit(epochs)
+
+
+@contextmanager
+def _unfinished(optimizer: keras.Optimizer) -> Iterator[None]:
+    """Keeps `fit` from putting averages in the place of weights at its end: it is not the end of training."""
+    name = "finalize_variable_values"
+    vars(optimizer)[name] = lambda variables: None
+    try:
+        yield
+    finally:
+        del vars(optimizer)[name]
 
 
 def _outcome(model: keras.Model, dataset: Dataset, follow: _Follow, logs: Logs) -> Outcome:
     parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     logs, weights = follow.progress.ending(logs, model.get_weights)
-    parts: dict[str, Any] = {"logs": logs, "parameters": parameters, "seconds": follow.seconds}
+    parts: dict[str, Any] = {"logs": logs, "parameters": parameters, "seconds": follow.standing.seconds}
     if follow.progress.diverged:
         return Outcome("diverged", **parts, message=follow.progress.diverged)
     now = model.get_weights()

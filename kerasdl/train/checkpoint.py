@@ -1,6 +1,8 @@
 """Keeps what training needs to go on after it was killed."""
 
 import json
+import math
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -20,10 +22,10 @@ _FACTS = "facts"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state of training between two epochs.
+    """A state of training.
 
     Attributes:
-        epoch: How many epochs were trained.
+        epoch: How many epochs were trained to their end.
         facts: What JSON can hold.
         arrays: The tensors.
     """
@@ -38,18 +40,24 @@ class Checkpoints:
 
     Args:
         directory: Where they are kept.
-        seconds: The least time between two of the same pack.
+        seconds: The least time between two of the same pack; `None` where time alone is no reason for one.
+        epochs: After each so many epochs one is written whatever the time, if given.
     """
 
-    def __init__(self, directory: Path, seconds: float = 30.0) -> None:
+    def __init__(self, directory: Path, seconds: float | None = 30.0, epochs: int | None = None) -> None:
         self._directory = directory
-        self._seconds = seconds
-        self._next = time.monotonic() + seconds
+        self._seconds = math.inf if seconds is None else seconds
+        self._epochs = epochs
+        self._next = time.monotonic() + self._seconds
 
     @property
     def due(self) -> bool:
-        """Whether it is time for another."""
+        """Whether it is time for another, within an epoch too."""
         return time.monotonic() >= self._next
+
+    def due_after(self, epoch: int) -> bool:
+        """Whether one is to be written at the end of an epoch, of which 1 is the first."""
+        return self.due or (self._epochs is not None and epoch % self._epochs == 0)
 
     def save(self, key: int, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint in the place of the one before; a kill at any moment leaves one of the two.
@@ -64,15 +72,18 @@ class Checkpoints:
         named: dict[str, Any] = {**checkpoint.arrays, _FACTS: np.frombuffer(facts, dtype="uint8")}
         with tempfile.NamedTemporaryFile(dir=self._directory, suffix=".partial", delete=False) as file:
             np.savez(file, **named)
+            file.flush()
+            os.fsync(file.fileno())
         Path(file.name).replace(self._path(key))
         now = time.monotonic()
         self._next = now + max(self._seconds, LEAST_RATIO * (now - started))
 
-    def find(self, trials: Sequence[int]) -> Checkpoint | None:
+    def find(self, trials: Sequence[int], kind: str) -> Checkpoint | None:
         """Finds the checkpoint that holds some trials.
 
         Args:
             trials: Numbers of trials; a checkpoint lists the numbers that it holds as its fact `"trials"`.
+            kind: Its fact `"kind"`, which says how they were trained.
 
         Returns:
             The checkpoint, or `None` where none holds all of them.
@@ -82,7 +93,7 @@ class Checkpoints:
             with suppress(OSError, ValueError, KeyError, BadZipFile), path.open("rb") as file:
                 content = np.load(file, allow_pickle=False)
                 facts = json.loads(content[_FACTS].tobytes())
-                if set(trials) <= set(facts["trials"]):
+                if facts["kind"] == kind and set(trials) <= set(facts["trials"]):
                     arrays = {name: content[name] for name in content.files if name != _FACTS}
                     return Checkpoint(facts.pop("epoch"), facts, arrays)
         return None
@@ -90,8 +101,15 @@ class Checkpoints:
     def discard(self, key: int) -> None:
         """Deletes a checkpoint, if it is there."""
         self._path(key).unlink(missing_ok=True)
-        for partial in self._directory.glob("*.partial"):
-            partial.unlink()
+        self._tidy("*.partial")
+
+    def clear(self) -> None:
+        """Deletes all of them: nothing is left to be trained."""
+        self._tidy("*")
+
+    def _tidy(self, pattern: str) -> None:
+        for path in self._directory.glob(pattern):
+            path.unlink()
         if self._directory.is_dir() and not any(self._directory.iterdir()):
             self._directory.rmdir()
 

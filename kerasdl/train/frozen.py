@@ -8,12 +8,15 @@ import numpy as np
 
 from kerasdl.data import Dataset, Split
 from kerasdl.models import body_fingerprint, split_frozen
+from kerasdl.train.backends import free_host_memory
 from kerasdl.train.scoring import rows_at_once
 
 # How many bodies' features are kept.
 KEPT = 4
 # Images that a body looks at together.
 BATCH = 64
+# The share of the memory now free that features may take.
+SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +53,8 @@ class FrozenBodies:
         """Returns the head of a compiled model, compiled as the model is.
 
         What the head learns from is `body_of(head).dataset`. The model itself is given back where nothing is frozen at
-        its beginning, and where it trains in a way of its own or cannot say how it was compiled.
+        its beginning, where memory would not hold the features, and where it trains in a way of its own or cannot say
+        how it was compiled.
 
         Args:
             model: The model.
@@ -67,8 +71,10 @@ class FrozenBodies:
             head.compile_from_config(model.get_compile_config())
         except (TypeError, ValueError):
             return model
-        places = {id(variable): place for place, variable in enumerate(model.weights)}
         key = body_fingerprint(body)
+        if (key, fold) not in self._features and not _fits(body, dataset):
+            return model
+        places = {id(variable): place for place, variable in enumerate(model.weights)}
         weights = tuple(np.array(value) for value in model.get_weights())
         features = self._of(key, fold, body, dataset)
         head.frozen_body = FrozenBody(features, key, weights, tuple(places[id(one)] for one in head.weights))
@@ -112,3 +118,8 @@ def _features(body: keras.Model, split: Split) -> Split:
         padded = np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
         parts.append(np.asarray(body.predict_on_batch(padded))[: len(x)])
     return replace(split, x=np.concatenate(parts))
+
+
+def _fits(body: keras.Model, whole: Dataset) -> bool:
+    rows = len(whole.train) + len(whole.validation) + len(whole.test)
+    return bool(4 * rows * int(np.prod(body.output_shape[1:])) <= SHARE * free_host_memory())

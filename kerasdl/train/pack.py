@@ -17,7 +17,7 @@ from kerasdl.train.checkpoint import Checkpoints
 from kerasdl.train.frozen import body_of, dataset_of
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.order import batches, row_order
-from kerasdl.train.pack_checkpoint import checkpoint_of, restored
+from kerasdl.train.pack_checkpoint import KIND, checkpoint_of, restored
 from kerasdl.train.programs import Programs, choose
 from kerasdl.train.release import release
 from kerasdl.train.resident import resident
@@ -310,13 +310,17 @@ class PackTrainer:
 
     def _keep(self, epoch: int) -> None:
         """Writes a checkpoint where it is time for one."""
-        if self._checkpoints is None or not self._checkpoints.due or all(seat.ended for seat in self._seats):
+        if (
+            self._checkpoints is None
+            or not self._checkpoints.due_after(epoch)
+            or all(seat.ended for seat in self._seats)
+        ):
             return
         self._checkpoints.save(self._key, checkpoint_of(epoch, self._state, self._seats))
 
     def _restore(self) -> None:
         """Goes on after the last checkpoint that holds all members, if there is one."""
-        found = self._checkpoints.find(self._numbers()) if self._checkpoints else None
+        found = self._checkpoints.find(self._numbers(), KIND) if self._checkpoints else None
         if found is None:
             return
         self._state = restored(found, self._state, self._seats)

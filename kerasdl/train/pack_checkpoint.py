@@ -9,6 +9,8 @@ from kerasdl.train.checkpoint import Checkpoint
 from kerasdl.train.member import State
 from kerasdl.train.seats import Seat
 
+KIND = "pack"
+
 
 def checkpoint_of(epoch: int, state: State, seats: Sequence[Seat]) -> Checkpoint:
     """Returns all that a pack's members are after an epoch.
@@ -30,7 +32,7 @@ def checkpoint_of(epoch: int, state: State, seats: Sequence[Seat]) -> Checkpoint
         }
         arrays |= {f"best.{number}.{i:05d}": one for i, one in enumerate(seat.progress.best_weights or [])}
     trials = [seat.member.longest.number for seat in seats]
-    return Checkpoint(epoch, {"trials": trials, "seats": held}, arrays)
+    return Checkpoint(epoch, {"kind": KIND, "trials": trials, "seats": held}, arrays)
 
 
 def restored(found: Checkpoint, state: State, seats: Sequence[Seat]) -> State:

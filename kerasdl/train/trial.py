@@ -96,8 +96,18 @@ class Recorder(Protocol):
             after_epoch: How many of their epochs were trained before, and told.
         """
 
-    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
-        """An epoch ended: the metrics of each trial by its number, and each one's share of the time."""
+    def batch(self, done: int, batches: int) -> None:
+        """So many batches of the epoch that runs are trained; told a few times a second, by `fit` alone."""
+
+    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float, waited: float = 0.0) -> None:
+        """An epoch ended.
+
+        Args:
+            epoch: 1 is the first.
+            logs: The metrics of each trial by its number.
+            seconds: Each one's share of the time.
+            waited: Seconds of these for which training waited for data; none where data lie on the device.
+        """
 
     def finished(self, trial: Trial, outcome: Outcome) -> None:
         """A trial ended."""

@@ -48,8 +48,9 @@ def tune(
         float | None, typer.Option(min=0.01, metavar="GIB", help="GiB that a pack of trials may use [default: half].")
     ] = None,
     checkpoint: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Least time between two checkpoints of trials in training.")
-    ] = 30.0,
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Least time between two checkpoints of trials in training."),
+    ] = None,
     track: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="tensorboard, wandb or mlflow; repeatable.")
     ] = None,

@@ -138,7 +138,10 @@ class Follower:
             self._courses[one.number].begin()
         self._guard(self._record.start, [(one.number, one.configuration, one.seed, how) for one in own])
 
-    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
+    def batch(self, done: int, batches: int) -> None:
+        """Nobody looks."""
+
+    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float, waited: float = 0.0) -> None:
         """Writes an epoch."""
         own = {number: metrics for number, metrics in logs.items() if number in self._courses}
         later: dict[int, dict[int, Logs]] = {}
@@ -147,7 +150,7 @@ class Follower:
             course.take(epoch, metrics, self._record.objective)
             later.setdefault(course.before, {})[number] = metrics
         for before, rows in later.items():
-            self._guard(self._record.writer.record_epoch, before + epoch, rows, seconds)
+            self._guard(self._record.writer.record_epoch, before + epoch, rows, seconds, waited)
 
     def finished(self, trial: Trial, outcome: Outcome) -> None:
         """Writes an execution's end, and ends its trial where it was the last."""

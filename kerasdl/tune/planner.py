@@ -150,7 +150,7 @@ def blueprint(trial: Trial, dataset: Dataset, watch: Watch | None = None) -> Blu
     """
     model = build(trial)
     dataset = dataset_of(model, dataset)
-    obstacle = _obstacle(model)
+    obstacle = _obstacle(model, dataset)
     architecture = f"configuration {trial.configuration}"
     found: dict[str, float] = {}
     start = ""
@@ -175,7 +175,9 @@ def _watched_bytes(model: keras.Model, trial: Trial, dataset: Dataset, watch: Wa
     return 4 * len(observer.names) * observer.numbers * -(-len(dataset.train) // trial.batch_size)
 
 
-def _obstacle(model: keras.Model) -> str | None:
+def _obstacle(model: keras.Model, dataset: Dataset) -> str | None:
+    if dataset.mapped:
+        return "its data are larger than memory; they are read from disk batch by batch"
     kind = type(model)
     for name in ("fit", "train_step", "test_step"):
         if getattr(kind, name) is not getattr(keras.Model, name):

@@ -34,6 +34,7 @@ class Progress:
         )
         self._trials = self._bars.add_task("trials", total=None, note="")
         self._epochs = self._bars.add_task("epochs", total=None, note="")
+        self._batches = self._bars.add_task("batches", total=None, note="", visible=False)
         self._left: dict[int, int] = {}
         self._best: float | None = None
 
@@ -67,8 +68,17 @@ class Progress:
         self._bars.update(self._trials, total=planned, advance=finished)
         self._bars.update(self._epochs, total=before + epochs)
 
+    def batch(self, done: int, batches: int) -> None:
+        """Shows how many batches of an epoch are trained."""
+        shown = self._bars.tasks[self._batches]
+        if not shown.visible or done < shown.completed:
+            # The time left is that of this epoch, by its own pace.
+            self._bars.reset(self._batches, total=batches, completed=done, visible=True)
+        self._bars.update(self._batches, completed=done)
+
     def epoch(self, trials: Sequence[int]) -> None:
         """Counts an epoch of these trials."""
+        self._bars.update(self._batches, visible=False)
         for number in trials:
             self._left[number] -= 1
         self._bars.update(self._epochs, advance=len(trials), note="training")

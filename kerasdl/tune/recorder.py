@@ -37,9 +37,14 @@ class RunRecorder:
         self._writer.start_trials(rows, after_epoch)
         self._tracking.started(trials)
 
-    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
+    def batch(self, done: int, batches: int) -> None:
+        """Shows how far an epoch is."""
+        self._progress.batch(done, batches)
+        self._interruption.check()
+
+    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float, waited: float = 0.0) -> None:
         """Writes an epoch of trials that run together."""
-        self._writer.record_epoch(epoch, logs, seconds)
+        self._writer.record_epoch(epoch, logs, seconds, waited)
         self._progress.epoch(list(logs))
         self._tracking.epoch(epoch, logs)
         self._interruption.check()

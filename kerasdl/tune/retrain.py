@@ -1,10 +1,15 @@
 """Trains the best configurations once more, on all rows that may be learned from, and tests them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from kerasdl.data import Dataset, Split, joined
+import numpy as np
+
+from kerasdl.data import Dataset, Split, cache
+from kerasdl.data.folds import joined_weights
 from kerasdl.runs import Run
 from kerasdl.train import Outcome, Trial
 from kerasdl.train.alone import train_alone
@@ -12,6 +17,9 @@ from kerasdl.train.pack import PackTrainer
 from kerasdl.train.trial import Logs
 from kerasdl.tune.study import Study
 from kerasdl.tune.trials import TrialMaker
+
+# Rows that are copied in one go from disk to disk.
+BLOCK = 64
 
 
 class _Outcomes:
@@ -23,7 +31,10 @@ class _Outcomes:
     def started(self, trials: Sequence[Trial], how: str, after_epoch: int = 0) -> None:
         pass
 
-    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float) -> None:
+    def batch(self, done: int, batches: int) -> None:
+        pass
+
+    def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float, waited: float = 0.0) -> None:
         pass
 
     def finished(self, trial: Trial, outcome: Outcome) -> None:
@@ -50,7 +61,17 @@ def retrain(
         For each configuration its number, its epochs, and for each test metric the value of each repeat that did not
         diverge.
     """
-    whole = replace(dataset, train=joined(dataset.train, dataset.validation), validation=_none_of(dataset.validation))
+    with _whole(dataset) as whole:
+        return _retrained(study, whole, settings, epochs, memory)
+
+
+def _retrained(
+    study: Study,
+    whole: Dataset,
+    settings: Mapping[int, Mapping[str, Any]],
+    epochs: Mapping[int, int],
+    memory: int | None,
+) -> list[dict[str, Any]]:
     maker = TrialMaker(study.model_copy(update={"folds": None}), whole)
     trials = [
         replace(trial, epochs=epochs[trial.configuration], early_stopping=None)
@@ -77,6 +98,33 @@ def retrain(
 def _columns(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
     completed = [outcome.test for outcome in outcomes if outcome.status == "completed"]
     return {name: [float(test[name]) for test in completed] for name in (completed[0] if completed else ())}
+
+
+@contextmanager
+def _whole(dataset: Dataset) -> Iterator[Dataset]:
+    """Gives the data with all validation rows among the training rows; what memory would not hold lies on disk."""
+    one, other = dataset.train, dataset.validation
+    needed = sum(array.nbytes for split in (one, other) for array in split.arrays)
+    with cache.partial(needed) if dataset.mapped else nullcontext() as folder:
+        yield replace(dataset, train=_joined(one, other, folder), validation=_none_of(other))
+
+
+def _joined(one: Split, other: Split, folder: Path | None) -> Split:
+    weights = joined_weights(one, other)
+    return Split(_one_array(one.x, other.x, folder, "x"), _one_array(one.y, other.y, folder, "y"), weights)
+
+
+def _one_array(one: np.ndarray, other: np.ndarray, folder: Path | None, name: str) -> np.ndarray:
+    if folder is None or not isinstance(one, np.memmap):
+        return np.concatenate([one, other])
+    path, shape = folder / f"{name}.npy", (len(one) + len(other), *one.shape[1:])
+    cache.write_array(path, shape, one.dtype.str, (part[i : i + BLOCK] for part in (one, other) for i in _steps(part)))
+    mapped: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
+    return mapped
+
+
+def _steps(part: np.ndarray) -> range:
+    return range(0, len(part), BLOCK)
 
 
 def _none_of(split: Split) -> Split:

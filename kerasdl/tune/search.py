@@ -14,7 +14,6 @@ from kerasdl.errors import UserError
 from kerasdl.runs import Run, RunWriter, TrialResult
 from kerasdl.train import Outcome, Trial
 from kerasdl.train.alone import train_alone
-from kerasdl.train.checkpoint import Checkpoints
 from kerasdl.train.pack import PackTrainer
 from kerasdl.train.seats import Member
 from kerasdl.train.trial import first_line
@@ -24,6 +23,7 @@ from kerasdl.tune.computed import check_computed
 from kerasdl.tune.conclude import conclude
 from kerasdl.tune.environment import describe
 from kerasdl.tune.interruption import Interruption
+from kerasdl.tune.keeping import checkpoints
 from kerasdl.tune.looking import drop_answers, keep_truth
 from kerasdl.tune.planner import Pack
 from kerasdl.tune.progress import Progress
@@ -48,7 +48,7 @@ def run_study(
     fresh: bool,
     export: bool,
     memory: int | None = None,
-    checkpoint: float = 30.0,
+    checkpoint: float | None = None,
 ) -> Run:
     """Runs a study on the backend that Keras runs on; see `Study.run`."""
     with Progress(study, enabled=progress) as shown, Interruption() as interruption:
@@ -77,7 +77,7 @@ class Search:
         interruption: Tells whether Ctrl-C was pressed.
         tracking: Tells trackers.
         memory: Bytes that a pack may use; half of what is free where absent.
-        checkpoint: The least time between two checkpoints of a pack, in seconds.
+        checkpoint: The least time between two checkpoints of a pack, in seconds; what the study says where absent.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Search:
         interruption: Interruption,
         tracking: Tracking,
         memory: int | None = None,
-        checkpoint: float = 30.0,
+        checkpoint: float | None = None,
     ) -> None:
         self._interruption = interruption
         self._tracking = tracking
@@ -106,7 +106,7 @@ class Search:
         self._before = self._read.seconds
         self._started = time.perf_counter()
         self._asked: set[int] = set()
-        self._checkpoints = Checkpoints(writer.directory / "checkpoints", checkpoint)
+        self._checkpoints = checkpoints(study.checkpoint, checkpoint, writer.directory)
 
     def run(self) -> None:
         """Tries every configuration that the oracle proposes, going on where an earlier sitting stopped."""
@@ -135,6 +135,7 @@ class Search:
         if number == 0:
             raise UserError("space: the search found no configuration to try; widen the space or its conditions")
         self._tracking.conclude()
+        self._checkpoints.clear()
         self._retrain()
         self._record_seconds()
 

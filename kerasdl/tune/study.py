@@ -16,6 +16,7 @@ from kerasdl.tune.baselines import Baseline
 from kerasdl.tune.changes import change
 from kerasdl.tune.checks import check_conditions, check_metric_names, check_settings
 from kerasdl.tune.explain import explain
+from kerasdl.tune.keeping import Keeping
 from kerasdl.tune.objective import Objective, Stopping, direction_of
 from kerasdl.tune.reference import Reference
 from kerasdl.tune.refine import Refinement
@@ -53,6 +54,7 @@ class Study(BaseModel):
         early_stopping: When trials end before their last epoch.
         refine: Searches closer to the best that follow the first.
         watch: What is recorded of gradients while trials train.
+        checkpoint: How often trials in training are kept. No part of what a run is.
         track: Trackers that follow the trials too: `"tensorboard"`, `"wandb"`, `"mlflow"`. No part of what a run is.
         class_weight: How much rows count in the loss, by their class' name; `"balanced"` lets all classes count the
             same.
@@ -92,6 +94,7 @@ class Study(BaseModel):
     early_stopping: Stopping | None = None
     refine: Refinement | None = None
     watch: Watching | None = None
+    checkpoint: Keeping | None = None
     track: list[str] = Field(default_factory=list)
     class_weight: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     reference: Reference | None = None
@@ -218,7 +221,7 @@ class Study(BaseModel):
         Args:
             identity: What else must be the same for a run to be gone on with: backend, fingerprints.
         """
-        content = self.model_dump(exclude_none=True, exclude={"track"})
+        content = self.model_dump(exclude_none=True, exclude={"checkpoint", "track"})
         content["data"] = self._located(self.data) if isinstance(self.data, str) else self.data.name
         if self._builder.path is not None:
             content["model"] = f"{self._builder.path.absolute()}:{self._builder.name.rpartition(':')[2]}"
@@ -237,7 +240,7 @@ class Study(BaseModel):
         fresh: bool = False,
         export: bool = True,
         memory: int | None = None,
-        checkpoint: float = 30.0,
+        checkpoint: float | None = None,
         track: Sequence[str] | None = None,
     ) -> "Run":
         """Runs the study, or goes on with a run of it.
@@ -249,7 +252,8 @@ class Study(BaseModel):
             fresh: Whether a run that is there is moved aside and a new one started.
             export: Whether the winner is exported.
             memory: Bytes that trials which run as one program may use; half of what is free on the device where absent.
-            checkpoint: The least time between two checkpoints of trials in training, in seconds.
+            checkpoint: The least time between two checkpoints of trials in training, in seconds; what the study says,
+                or 30, where absent.
             track: Trackers, instead of those that the study names.
 
         Returns:
@@ -307,6 +311,7 @@ def _shorthand(values: dict[str, Any]) -> dict[str, Any]:
 
 
 _TABLES: dict[str, type[BaseModel]] = {
+    "checkpoint": Keeping,
     "early_stopping": Stopping,
     "reference": Reference,
     "refine": Refinement,

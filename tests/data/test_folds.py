@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from kerasdl import data
-from kerasdl.data import Dataset, Folds, Scaling, Split, joined
+from kerasdl.data import Dataset, Folds, Scaling, Split
+from kerasdl.data.folds import joined_weights
 from kerasdl.errors import UserError
 
 
@@ -79,9 +80,9 @@ def test_without_folds_every_repeat_has_the_data_as_they_came():
 
 def test_validation_rows_weigh_what_their_class_does():
     train = Split(np.zeros((3, 1), "float32"), np.array([0, 0, 1]), np.array([2.0, 2.0, 5.0], "float32"))
-    whole = joined(train, Split(np.zeros((2, 1), "float32"), np.array([1, 0])))
-    assert whole.weights is not None
-    assert whole.weights.tolist() == [2.0, 2.0, 5.0, 5.0, 2.0]
+    weights = joined_weights(train, Split(np.zeros((2, 1), "float32"), np.array([1, 0])))
+    assert weights is not None
+    assert weights.tolist() == [2.0, 2.0, 5.0, 5.0, 2.0]
 
 
 def test_what_cannot_be_cut_is_refused():

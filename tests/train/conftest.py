@@ -44,13 +44,18 @@ class Recorder:
         self.logs: dict[int, list[dict[str, float]]] = {}
         self.outcomes: dict[int, Any] = {}
         self.how: dict[int, str] = {}
+        self.batches: list[tuple[int, int]] = []
 
     def started(self, trials: Any, how: str, after_epoch: int = 0) -> None:
         for trial in trials:
             self.how[trial.number] = how
             self.logs[trial.number] = [{} for _ in range(after_epoch)]
 
-    def epoch(self, epoch: int, logs: Any, seconds: float) -> None:
+    def batch(self, done: int, batches: int) -> None:
+        self.batches.append((done, batches))
+
+    def epoch(self, epoch: int, logs: Any, seconds: float, waited: float = 0.0) -> None:
+        assert 0 <= waited <= seconds
         for number, own in logs.items():
             kept = self.logs.setdefault(number, [])
             assert len(kept) == epoch - 1

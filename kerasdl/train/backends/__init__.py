@@ -17,7 +17,9 @@ Each file offers the same functions, and only these files import a backend:
 - `set_seed(seed)`: the backend's own random state.
 - `random_state(seed, epoch)`: the arrays from which layers without a seed of their own draw in an epoch of a trial;
   `pure(state)` lets Keras' layers run as pure functions that draw from it, and `begin_epoch(seed, epoch)` sets it for
-  Keras' `fit`.
+  Keras' `fit`; `drawn_state()` gives what that has come to in the middle of an epoch, and `restore_drawn(arrays)` sets
+  it again.
+- `settle(model)`: lets a model's variables hold what `fit` has made of them, in the middle of an epoch.
 - `device()`: what it computes on, in words. `free_memory()`: bytes that are free there.
 """
 

@@ -107,6 +107,19 @@ def pure(state: list[Any]) -> AbstractContextManager[Any]:
     return nullcontext(SimpleNamespace(state=state))
 
 
+def drawn_state() -> list[Any]:
+    return []
+
+
+def restore_drawn(arrays: Sequence[Any]) -> None:
+    """JAX keeps no random state."""
+
+
+def settle(model: Any) -> None:
+    # Keras keeps the variables' values in a state of its own while an epoch runs.
+    model.jax_state_sync()
+
+
 def device() -> str:
     first = jax.devices()[0]
     return f"{first.platform}: {first.device_kind}"

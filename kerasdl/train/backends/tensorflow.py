@@ -123,6 +123,18 @@ def begin_epoch(seed: int, epoch: int) -> None:
     """Keras' layers keep their own random states on TensorFlow."""
 
 
+def drawn_state() -> list[Any]:
+    return []
+
+
+def restore_drawn(arrays: Sequence[Any]) -> None:
+    """Keras' layers keep their own random states on TensorFlow."""
+
+
+def settle(model: Any) -> None:
+    """Variables hold what training makes of them at any time."""
+
+
 def device() -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:

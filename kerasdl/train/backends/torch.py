@@ -139,6 +139,22 @@ def begin_epoch(seed: int, epoch: int) -> None:
     torch.manual_seed(stream_seed(seed, epoch))
 
 
+def drawn_state() -> list[Any]:
+    states = [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])]
+    return [state.numpy() for state in states]
+
+
+def restore_drawn(arrays: Sequence[Any]) -> None:
+    own, *others = (torch.from_numpy(array) for array in arrays)
+    torch.set_rng_state(own)
+    if others and torch.cuda.is_available():
+        torch.cuda.set_rng_state(others[0])
+
+
+def settle(model: Any) -> None:
+    """Variables hold what training makes of them at any time."""
+
+
 def device() -> str:
     return f"gpu: {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "cpu"
 
