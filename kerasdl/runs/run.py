@@ -64,8 +64,9 @@ class Best:
         choose()
         import keras
 
-        # Registers the schedules that the winner may have been compiled with.
-        importlib.import_module("kerasdl.watch.schedules")
+        # They register the schedules, losses and metrics that the winner may have been compiled with.
+        for module in ("kerasdl.watch.schedules", "kerasdl.models.segmentation"):
+            importlib.import_module(module)
         return keras.saving.load_model(self.path)
 
 

@@ -1,5 +1,7 @@
 """Studies whose data give a class for each pixel."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,9 @@ def test_every_loss_finds_the_squares(backend_name: str, squares: Dataset, tmp_p
     np.testing.assert_allclose(own["test_dice"], np.mean(2 * both / sides), rtol=1e-5)
     np.testing.assert_allclose(own["test_iou"], np.mean(both / (sides - both)), rtol=1e-5)
     np.testing.assert_allclose(own["test_accuracy"], both.sum() / truth.size, rtol=1e-5)
+    # In a process that knows nothing of its losses yet.
+    code = f"from kerasdl.runs import Run; run = Run.open({str(run.path)!r}); assert run.best.load().compiled"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_a_model_of_rows_is_refused_for_pixels_and_the_reverse(
