@@ -151,7 +151,7 @@ def train_alone(
         assert watch is not None
         watch.tell(epoch, names, {trial.number: rows for trial in member.trials if trial.epochs >= epoch})
 
-    with ordered, held or nullcontext():
+    with ordered, held or nullcontext(), current_backend().quick_layers():
         follow = _Follow(member, ordered, recorder, finish, checkpoints, within=within)
         found = checkpoints.find([longest.number], KIND) if checkpoints else None
         if found is not None:

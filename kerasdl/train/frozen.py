@@ -8,7 +8,7 @@ import numpy as np
 
 from kerasdl.data import Dataset, Split
 from kerasdl.models import body_fingerprint, split_frozen
-from kerasdl.train.backends import free_host_memory
+from kerasdl.train.backends import current_backend, free_host_memory
 from kerasdl.train.scoring import rows_at_once
 
 # How many bodies' features are kept.
@@ -116,7 +116,8 @@ def _features(body: keras.Model, split: Split) -> Split:
     for start in range(0, len(split), size):
         x = np.asarray(split.x[start : start + size])
         padded = np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])
-        parts.append(np.asarray(body.predict_on_batch(padded))[: len(x)])
+        with current_backend().quick_layers():
+            parts.append(np.asarray(body.predict_on_batch(padded))[: len(x)])
     return replace(split, x=np.concatenate(parts))
 
 

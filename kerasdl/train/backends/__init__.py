@@ -19,6 +19,8 @@ Each file offers the same functions, and only these files import a backend:
   `pure(state)` lets Keras' layers run as pure functions that draw from it, and `begin_epoch(seed, epoch)` sets it for
   Keras' `fit`; `drawn_state()` gives what that has come to in the middle of an epoch, and `restore_drawn(arrays)` sets
   it again.
+- `quick_layers()`: within this `with` statement Keras' layers compute the same in the way that suits the device; `pure`
+  does so, too.
 - `settle(model)`: lets a model's variables hold what `fit` has made of them, in the middle of an epoch.
 - `device()`: what it computes on, in words. `free_memory()`: bytes that are free there.
 """

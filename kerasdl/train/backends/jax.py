@@ -1,7 +1,7 @@
 """Many members as one program on JAX."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from kerasdl.train.backends import free_host_memory
+from kerasdl.train.backends.jax_depthwise import on_processor
 
 
 def value_and_grad(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,8 +104,14 @@ def begin_epoch(seed: int, epoch: int) -> None:
     """JAX keeps no random state."""
 
 
-def pure(state: list[Any]) -> AbstractContextManager[Any]:
-    return nullcontext(SimpleNamespace(state=state))
+@contextmanager
+def pure(state: list[Any]) -> Iterator[Any]:
+    with quick_layers():
+        yield SimpleNamespace(state=state)
+
+
+def quick_layers() -> AbstractContextManager[None]:
+    return on_processor()
 
 
 def drawn_state() -> list[Any]:
