@@ -14,13 +14,13 @@ def class_arms_table(evidence: Evidence) -> Table | None:
     """Returns the test accuracy of each class by configuration, with what each costs.
 
     Returns:
-        The table; `None` where there are not two to six configurations whose test rows were counted, or too many
-        classes to read.
+        The table; `None` where there are not two to six configurations whose test rows were counted, no classes, or
+        too many of them to read.
     """
     run, scores = evidence.run, evidence.scores
     names = [str(name) for name in run.data.get("classes", [])]
     segmented = run.data.get("task") == "segmentation"
-    if segmented or not 1 < len(scores.configurations) <= MOST_CONFIGURATIONS or len(names) > MOST_CLASSES:
+    if segmented or not 1 < len(scores.configurations) <= MOST_CONFIGURATIONS or not 0 < len(names) <= MOST_CLASSES:
         return None
     ranked = [scores.configurations.index(int(one)) for one in evidence.table["configuration"]]
     counted = {index: run.confusion(scores.configurations[index]) for index in ranked}

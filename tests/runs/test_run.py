@@ -10,6 +10,7 @@ import pytest
 
 from kerasdl.errors import UserError
 from kerasdl.runs import Run, RunWriter, TrialResult
+from kerasdl.runs.database import SCHEMA_VERSION
 from kerasdl.runs.summary import write_summary
 
 Open = Callable[..., Run]
@@ -152,7 +153,7 @@ def test_a_run_of_another_version_says_so(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "run.sqlite")
     connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(UserError, match=r"another version of kerasdl \(schema 9, not 3\)"):
+    with pytest.raises(UserError, match=rf"another version of kerasdl \(schema 9, not {SCHEMA_VERSION}\)"):
         Run.open(tmp_path)
 
 
