@@ -15,6 +15,12 @@ SPACES = {
     "digits-cnn": {"space.dense": [[8]]},
     "fashion-cnn": {"space.dense": [[8]], "padding": "same"},
     "mnist-cnn": {"space.dense": [[8]], "padding": "same"},
+    "unet-cross-validation": {
+        "data": "brain?size=24",
+        "folds": 2,
+        "repeats": 2,
+        "space.filters": [[2], [2, 4]],
+    },
     "batch-norm": {"space.batch_size": [64, 128], "space.learning_rate": [0.01, 0.1], "depth": 2},
     "batch-size": {"space.batch_size": [16, 128]},
     "deep": {"depth": 3, "space.initializer": ["he_normal", "orthogonal"]},
