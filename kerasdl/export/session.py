@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdl.errors import UserError, nearest
+from kerasdl.safety import check_onnx
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -33,10 +34,12 @@ def create_session(path: str | Path, providers: Sequence[str] | None = None) -> 
         The `onnxruntime.InferenceSession`; its `get_providers()` holds only what was asked for.
 
     Raises:
-        UserError: A provider is not known, cannot work here, or was dropped by onnxruntime.
+        UserError: The file reaches out of its folder or claims more than it holds, or a provider is not known, cannot
+            work here, or was dropped by onnxruntime.
     """
     import onnxruntime
 
+    check_onnx(path)
     available = onnxruntime.get_available_providers()
     if providers is None:
         wanted = [name for name in (CUDA, CPU) if name in available and missing(name) is None]

@@ -19,6 +19,7 @@ from kerasdl.runs.samples import PREFIX as SHOWN
 from kerasdl.runs.samples import Samples, read_samples
 from kerasdl.runs.sharing import Place
 from kerasdl.runs.writer import GRADIENT_COLUMNS, STUDY_NAME
+from kerasdl.safety import load_model
 from kerasdl.watch.table import STATISTICS
 
 if TYPE_CHECKING:
@@ -52,22 +53,21 @@ class Best:
     path: Path
 
     def load(self) -> "keras.Model":
-        """Loads the Keras model, with Keras' safe mode on.
+        """Loads the Keras model; its file is checked first, so that no code comes out of it.
 
         Raises:
             FileNotFoundError: The run has not ended, so no winner was saved.
+            UserError: The file would do more than hold a model.
         """
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: not there; the run has not ended: run the study again to go on")
         from kerasdl.backend import choose
 
         choose()
-        import keras
-
         # They register the schedules, losses and metrics that the winner may have been compiled with.
         for module in ("kerasdl.watch.schedules", "kerasdl.models.segmentation"):
             importlib.import_module(module)
-        return keras.saving.load_model(self.path)
+        return load_model(self.path, compile=True)
 
 
 class Run:

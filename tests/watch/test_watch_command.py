@@ -93,7 +93,7 @@ def test_misuse_is_exit_status_2_and_one_line(
         (("mpl",), "did you mean 'mlp'?"),
         ((tmp_path / "nothing.keras",), "nothing.keras: no such file"),
         ((tmp_path / "old.h5",), "old.h5: not a .keras file"),
-        ((tmp_path / "broken.keras",), "broken.keras: Keras cannot load it"),
+        ((tmp_path / "broken.keras",), "broken.keras: not a readable archive"),
         ((lossless,), "saved without a loss; name one, such as --loss"),
         ((lossless, "--loss", "nonsense"), "Keras cannot load it"),
         ((lossless, "--set", "width=3"), "a .keras file has no settings to change"),

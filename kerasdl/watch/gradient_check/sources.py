@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kerasdl.errors import UserError
+from kerasdl.safety import load_model
 
 
 class Source(NamedTuple):
@@ -39,7 +40,7 @@ def of_model(path: Path, rows: int, seed: int, data: str | None, loss: str | Non
     # The model may have been trained with one of kerasdl's own.
     import_module("kerasdl.watch.schedules")
     try:
-        model = keras.saving.load_model(path, compile=loss is None)
+        model = load_model(path, compile=loss is None)
         if loss is not None:
             model.compile(loss=keras.losses.get(loss))
     except (TypeError, ValueError, KeyError, AttributeError, ImportError, OSError) as error:
