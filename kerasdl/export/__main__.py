@@ -1,5 +1,6 @@
 """`python -m kerasdl.export RUN_OR_MODEL`: exports the winner of a run, or a `.keras` file."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +78,12 @@ def _report(export: "Export") -> None:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the command line; `benchmark` as the first word is a command of its own."""
+    if sys.argv[1:2] == ["benchmark"]:
+        from kerasdl.export.benchmark.command import main as benchmark
+
+        benchmark(sys.argv[2:])
+        return
     application(prog_name="python -m kerasdl.export")
 
 

@@ -7,7 +7,7 @@ is asked for CUDA, and then computes on the CPU. So the shared libraries and a d
 import ctypes
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,21 @@ TENSORRT = "TensorrtExecutionProvider"
 SILENT = 4
 
 
-def create_session(path: str | Path, providers: Sequence[str] | None = None) -> Any:
+def create_session(
+    path: str | Path,
+    providers: Sequence[str] | None = None,
+    *,
+    threads: int | None = None,
+    provider_options: Mapping[str, Mapping[str, str]] | None = None,
+) -> Any:
     """Opens an ONNX file.
 
     Args:
         path: The file.
         providers: Execution providers in the order of preference; by default CUDA where it works, then the CPU.
             TensorRT is taken only where it is named, as it builds an engine for minutes.
+        threads: How many threads compute one operator on the CPU; by default one for each core.
+        provider_options: More options of providers by name, such as `{CUDA: {"enable_cuda_graph": "1"}}`.
 
     Returns:
         The `onnxruntime.InferenceSession`; its `get_providers()` holds only what was asked for.
@@ -49,9 +57,14 @@ def create_session(path: str | Path, providers: Sequence[str] | None = None) -> 
             _check(name, available)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # For `placement`.
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     onnxruntime.set_default_logger_severity(SILENT)
     # TensorFloat-32 keeps 10 bits of each factor: enough for speed, too few to compare outputs with Keras'.
-    exact = [(name, {"use_tf32": "0"}) if name == CUDA else name for name in wanted]
+    given = provider_options or {}
+    exact = [(name, {**({"use_tf32": "0"} if name == CUDA else {}), **given.get(name, {})}) for name in wanted]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=exact, enable_fallback=0)
     except Exception:  # every status of onnxruntime has a class of its own
@@ -64,6 +77,24 @@ def create_session(path: str | Path, providers: Sequence[str] | None = None) -> 
     if providers is not None and dropped:
         raise UserError(f"onnxruntime did not start {', '.join(dropped)}; it used {', '.join(used)}")
     return session
+
+
+def placement(session: Any) -> dict[str, int]:
+    """Counts the nodes that each execution provider of a session really computes.
+
+    A session with CUDA in `get_providers()` may leave nodes, or all of them, to the CPU.
+
+    Args:
+        session: From `create_session`.
+
+    Returns:
+        The number of nodes of the optimized graph by provider; empty where this onnxruntime cannot tell (before 1.24).
+    """
+    ask = getattr(session, "get_provider_graph_assignment_info", None)
+    counts: dict[str, int] = {}
+    for part in ask() if ask else ():
+        counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
+    return counts
 
 
 def usable_providers() -> list[str]:

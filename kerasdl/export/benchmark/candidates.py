@@ -1,0 +1,118 @@
+"""Which rows a benchmark has: each file on each runtime, provider and setting that really loads here."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kerasdl import backend
+from kerasdl.export.benchmark.runners import MODULES
+from kerasdl.export.benchmark.sources import Source
+from kerasdl.export.session import CPU, CUDA, TENSORRT, missing
+
+SHORT = {CPU: "CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file on a runtime: one row, measured in a process of its own.
+
+    Attributes:
+        source: The file.
+        requested: The execution provider or backend that is asked for; what really computes is told when it is open.
+        mode: How it is called, such as `"predict_on_batch"` or `"IO binding"`; empty for the ordinary way.
+        threads: How many threads it is given; `None` leaves it to the runtime.
+    """
+
+    source: Source
+    requested: str
+    mode: str = ""
+    threads: int | None = None
+
+    @property
+    def imports(self) -> list[str]:
+        """What is imported before the file is opened."""
+        if self.source.runtime == "keras":
+            return [backend.MODULES[self.requested], "keras"]
+        return [MODULES[self.source.runtime]]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of its process."""
+        return {"KERAS_BACKEND": self.requested} if self.source.runtime == "keras" else {}
+
+    def request(self) -> dict[str, Any]:
+        """Returns what its worker is told."""
+        fields = asdict(self)
+        source = fields.pop("source")
+        return {**fields, "runtime": source["runtime"], "path": str(source["path"]), "imports": self.imports}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What was not measured, and why."""
+
+    what: str
+    reason: str
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def find_candidates(sources: Sequence[Source]) -> tuple[list[Candidate], list[Missing]]:
+    """Lists the rows of a benchmark.
+
+    Args:
+        sources: The files.
+
+    Returns:
+        The rows, and each runtime, provider or backend that cannot work here with its reason.
+    """
+    candidates: list[Candidate] = []
+    lacking: dict[str, str] = {}
+    for source in sources:
+        runtime = source.runtime
+        if runtime == "keras":
+            lacking.update({name: "not installed here" for name in backend.MODULES if name not in backend.installed()})
+            for name in backend.installed():
+                candidates += [Candidate(source, name, mode) for mode in ("predict_on_batch", "compiled")]
+        elif not _installed(runtime):
+            lacking[f"{source.path.name} by {runtime}"] = f"{MODULES[runtime]} is not installed here"
+        elif runtime == "onnxruntime":
+            candidates += _by_provider(source, lacking)
+        elif runtime == "litert":
+            candidates += [Candidate(source, "CPU", threads=threads) for threads in _threads()]
+        elif runtime == "torch-export":
+            candidates += [Candidate(source, "torch", mode) for mode in ("", "torch.compile")]
+        else:
+            candidates.append(Candidate(source, "torch" if runtime == "torchscript" else "CPU"))
+    return candidates, [Missing(what, reason) for what, reason in lacking.items()]
+
+
+def _installed(runtime: str) -> bool:
+    return importlib.util.find_spec(MODULES[runtime]) is not None
+
+
+def _threads() -> list[int]:
+    return sorted({1, cores()})
+
+
+def _by_provider(source: Source, lacking: dict[str, str]) -> list[Candidate]:
+    """Lists the rows of an ONNX file; a provider is asked for where its libraries load and a device is there."""
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    rows: list[Candidate] = []
+    for provider in (TENSORRT, CUDA):
+        reason = "not in the installed onnxruntime" if provider not in available else missing(provider)
+        if reason is not None:
+            lacking[provider] = reason
+            continue
+        rows += [Candidate(source, provider, mode) for mode in ("", "IO binding")]
+        if provider == CUDA:
+            rows.append(Candidate(source, provider, "CUDA graph"))
+    return rows + [Candidate(source, CPU, threads=threads) for threads in _threads()]
