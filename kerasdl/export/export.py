@@ -1,10 +1,7 @@
 """Exports a live Keras model: write the file, compare its outputs with Keras', and only then put it in place."""
 
-import contextlib
 import dataclasses
 import json
-import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasdl.backend import start
 from kerasdl.errors import UserError
 from kerasdl.export.fallback import own_classes
 from kerasdl.export.formats.elsewhere import convert
@@ -21,7 +19,8 @@ from kerasdl.export.formats.format import FORMATS, check_installed
 from kerasdl.export.graft import describe
 from kerasdl.export.graphs import checked, write_graphs
 from kerasdl.export.parity import compare
-from kerasdl.export.precision import at_precision
+from kerasdl.export.precision import Calibration, at_precision
+from kerasdl.export.replacing import files_of, replacing
 from kerasdl.export.result import Export, ExportError, Parity
 from kerasdl.export.samples import Rows, given_rows, input_specifications, take_samples
 from kerasdl.export.target import Target, load_target
@@ -101,22 +100,24 @@ def export_model(
     samples = take_samples(model, scaling, rows, chosen, labels)
     specifications = input_specifications(model)
     ends = name_ends(model, chosen, [name for name, _, _ in specifications], len(samples.expected[0]))
-    fitted, notes = _calibration(calibration, rows, specifications, chosen)
+    fitted = _calibration(calibration, rows, specifications, chosen)
     refused: list[str] = []
     failure: ExportError | None = None
     for attempt in _attempts(model, chosen, scaling, ends, properties, fitted):
         exporter = "kerasdl"
         try:
-            with _replacing(path) as temporary:
+            with replacing(path) as temporary:
                 exporter, told = attempt.write(temporary)
                 parity = compare(temporary, samples, chosen, ends)
-                sizes = {each.name: each.stat().st_size for each in _files(temporary)}
+                sizes = {each.name: each.stat().st_size for each in files_of(temporary)}
         except ExportError as error:
             failure = failure or error
             refused.append(f"{exporter}: {error}")
             continue
-        warnings = (*told, *notes, *parity.warnings, *refused)
+        warnings = (*told, *parity.warnings, *refused)
         return _result(path, chosen, parity, attempt.graph, exporter, warnings, sizes, started)
+    if failure is not None and len(refused) > 1:
+        raise ExportError("; ".join(refused)) from failure
     raise failure or ExportError(f"model {model.name!r}: no exporter wrote a file")
 
 
@@ -126,7 +127,7 @@ def _attempts(
     scaling: "Scaling | None",
     ends: Ends,
     properties: Mapping[str, object],
-    calibration: tuple[np.ndarray, ...] | None,
+    calibration: Calibration | None,
 ) -> Iterator[Attempt]:
     """Gives one way to write the file after another, the preferred first."""
     if not FORMATS[target.format].by_onnx:
@@ -172,23 +173,22 @@ def _write_converted(
     own = own_classes(model)
     if own:
         raise UserError(f"{', '.join(own)} has code of its own, and a .keras file that needs some is not opened again")
+    start()
     raw.save(path)
     return "keras", ()
 
 
-def _calibration(
-    calibration: Rows, rows: Rows, specifications: Sequence[Any], target: Target
-) -> tuple[tuple[np.ndarray, ...] | None, tuple[str, ...]]:
+def _calibration(calibration: Rows, rows: Rows, specifications: Sequence[Any], target: Target) -> Calibration | None:
     if target.precision != "int8" or target.quantization.method == "dynamic":
-        return None, ()
+        return None
     if calibration is not None:
-        return given_rows(calibration, specifications), ()
+        return Calibration(given_rows(calibration, specifications), "training rows")
     if rows is None:
         raise UserError(
             f"target {target.name or target.format!r} needs rows to calibrate 8-bit numbers on and to measure their "
             "loss with; give rows= (on the command line --rows)"
         )
-    return given_rows(rows, specifications), ("calibrated on the rows that it was then compared on",)
+    return Calibration(given_rows(rows, specifications), "of the rows that it was then compared on")
 
 
 def _result(
@@ -271,23 +271,3 @@ def _properties(
             f"classes has {len(classes)} names and model {model.name!r} {width} outputs; give one name for each"
         )
     return properties
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Gives a file of the same name in a folder beside, which takes the path's place if nothing was raised."""
-    # Not by mkdtemp, whose files only their owner can read: this one is to have the rights of any other new file.
-    folder = path.with_name(f".export-{secrets.token_hex(8)}")
-    folder.mkdir()
-    try:
-        yield folder / path.name
-        # What belongs to the file comes before it.
-        for each in reversed(_files(folder / path.name)):
-            each.replace(path.with_name(each.name))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _files(path: Path) -> list[Path]:
-    """Lists a file and those that were written beside it, the file first."""
-    return sorted(path.parent.iterdir(), key=lambda each: (each != path, each.name))

@@ -9,7 +9,7 @@ ordinary rows between them.
   the file must give one of these.
 - Rows with NaN, and rows at float32's largest number: what a sum that overflows, or the maximum of NaN and 0, comes to
   depends on the order of additions and on the processor, in Keras' backends as well. A difference is recorded.
-- Reduced precision has a smaller range: of huge rows a difference is a warning, too.
+- Reduced precision has a smaller range: of huge rows, and with 8 bits of all extremes, a difference is a warning.
 """
 
 from pathlib import Path
@@ -35,6 +35,8 @@ Arrays = tuple[np.ndarray, ...]
 ORDINARY = "ordinary"
 # Where different backends differ among themselves.
 UNDEFINED = {"NaN", "one NaN", "overflow"}
+# What reduced precision need not hold: 8 bits are fitted to the training rows, where zero may be far off.
+OUT_OF_RANGE = {"float16": {"huge"}, "int8": {"zeros", "huge", "subnormal"}}
 
 
 def verify(
@@ -226,11 +228,17 @@ def _compare_extremes(samples: Samples, actual: Arrays, target: Target) -> tuple
             raise ExportError(f"the file lets rows of a batch influence each other: beside extreme rows {different}")
         if name in UNDEFINED:
             continue
-        if name == ORDINARY or (target.reduced and name == "huge"):
-            warnings.append(f"row of extremes ({name}): {different}")
+        if name == ORDINARY or name in OUT_OF_RANGE.get(target.precision, ()):
+            warnings.append(_explained(name, different, target))
         else:
             raise ExportError(f"row of extremes ({name}): {different}; nothing was written")
     return found, tuple(dict.fromkeys(warnings))
+
+
+def _explained(name: str, different: str, target: Target) -> str:
+    if name == ORDINARY:
+        return f"beside extreme rows in the same batch {different}"
+    return f"rows of extremes ({name}) are out of the range of {target.precision}: {different}"
 
 
 def _dynamically_quantized(target: Target) -> bool:

@@ -5,6 +5,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +28,28 @@ ATTENTION = {"Attention", "MultiHeadAttention", "GroupQueryAttention"}
 CHUNK = 32
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """Rows that 8-bit numbers are fitted to.
+
+    Attributes:
+        rows: Raw rows, one array per input.
+        kind: Which rows they are, in words.
+    """
+
+    rows: Sequence[np.ndarray]
+    kind: str
+
+
 def at_precision(
-    graph: Any, target: "Target", calibration: Sequence[np.ndarray] | None
+    graph: Any, target: "Target", calibration: Calibration | None
 ) -> Iterator[tuple[Any, tuple[str, ...]]]:
     """Gives a graph at the precision that a target wants; for `"int8"` where one way does not do, then another.
 
     Args:
         graph: The `onnx.ModelProto`, float32; it is not changed.
         target: Says the precision, and how 8 bits are reached.
-        calibration: Raw training rows, one array per input.
+        calibration: What 8 bits are fitted to.
 
     Yields:
         The `onnx.ModelProto`, and what a reader must know.
@@ -56,26 +70,49 @@ def at_precision(
 
 def _to_float16(graph: Any) -> Any:
     import onnx
+    from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
     blocked = [node.name for node in copy.graph.node if node.name.startswith(SCALING)]
     with _quiet():
-        return convert_float_to_float16(copy, keep_io_types=True, node_block_list=blocked)
+        halved = ONNXModel(convert_float_to_float16(copy, keep_io_types=True, node_block_list=blocked))
+    _scale_before_casting(halved.model.graph)
+    # Casts were added at the end of the list of nodes.
+    halved.topological_sort()
+    return halved.model
 
 
-def _to_int8(
-    graph: Any, how: "Quantization", calibration: Sequence[np.ndarray] | None
-) -> Iterator[tuple[Any, tuple[str, ...]]]:
+def _scale_before_casting(graph: Any) -> None:
+    """Lets the scaling read raw features as they are: the tool has cast them to half precision and back."""
+    casts = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
+    for node in graph.node:
+        if node.name.startswith(SCALING):
+            for place, name in enumerate(node.input):
+                while name in casts:
+                    name = casts[name]
+                node.input[place] = name
+    left = {each.name for each in graph.output}
+    while True:
+        read = left | {name for node in graph.node for name in node.input}
+        dead = [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in read]
+        if not dead:
+            return
+        for node in dead:
+            graph.node.remove(node)
+
+
+def _to_int8(graph: Any, how: "Quantization", calibration: Calibration | None) -> Iterator[tuple[Any, tuple[str, ...]]]:
     if how.method == "static" or (how.method == "auto" and (reason := dynamic_reason(graph)) is None):
         if calibration is None:
             raise UserError(
                 "static quantization is calibrated on training rows, and there are none: give rows= (--rows), or "
                 'quantization.method = "dynamic" in the target'
             )
-        rows = min(how.rows, len(calibration[0]))
-        yield _static(graph, how, [array[:rows] for array in calibration]), (f"static, calibrated on {rows} rows",)
+        rows = min(how.rows, len(calibration.rows[0]))
+        told = f"static, calibrated on {rows} {calibration.kind}"
+        yield _static(graph, how, [array[:rows] for array in calibration.rows]), (told,)
         reason = "static quantization is past the target's limit"
     if how.method == "static":
         return

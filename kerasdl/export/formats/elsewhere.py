@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasdl.backend import start
 from kerasdl.errors import UserError
 from kerasdl.export.fallback import own_classes, quiet
 from kerasdl.export.formats.ends import Ends
@@ -87,6 +88,8 @@ def _elsewhere(
     backend = str(FORMATS[name].backend)
     with tempfile.TemporaryDirectory(prefix="kerasdl-export-") as folder:
         saved, order = Path(folder) / "model.keras", Path(folder) / "order.json"
+        # Saving imports TensorFlow where it is installed.
+        start()
         model.save(saved)
         order.write_text(
             json.dumps({"format": name, "ends": ends.as_dict(), "properties": dict(properties), "half": half})

@@ -10,7 +10,9 @@ from kerasdl.errors import UserError
 
 
 def write_openvino(graph: Any, path: Path, properties: Mapping[str, object], *, half: bool) -> None:
-    """Converts a graph by `openvino.convert_model`, and saves it with what is known about the model.
+    """Reads a graph with OpenVINO's front end for ONNX, and saves it with what is known about the model.
+
+    `openvino.convert_model` does the same, and starts a process that reports the use of OpenVINO to its makers.
 
     Args:
         graph: The `onnx.ModelProto`.
@@ -28,7 +30,7 @@ def write_openvino(graph: Any, path: Path, properties: Mapping[str, object], *, 
         source = Path(folder) / "model.onnx"
         onnx.save(graph, source)
         try:
-            converted = openvino.convert_model(str(source))
+            converted = openvino.Core().read_model(str(source))
         except Exception as error:  # OpenVINO raises RuntimeError and classes of its front ends
             line = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
             raise UserError(f"OpenVINO cannot convert the ONNX graph: {line}") from error
