@@ -153,7 +153,7 @@ def _by_onnx(
             return exporter, told
         from kerasdl.export.formats.openvino_file import write_openvino
 
-        write_openvino(graph, path, properties, half=target.precision == "float16")
+        write_openvino(graph, path, properties)
         return f"{exporter}, converted by openvino", told
 
     return Attempt(write, graph)

@@ -57,10 +57,7 @@ def at_precision(
     Raises:
         UserError: There are no rows to calibrate on.
     """
-    if target.format != "onnx" and target.precision == "float16":
-        # OpenVINO halves its weights itself.
-        yield graph, ()
-    elif target.precision == "float32":
+    if target.precision == "float32":
         yield graph, ()
     elif target.precision == "float16":
         yield _to_float16(graph), ()
