@@ -10,44 +10,91 @@ from kerasdl.commands import PlainCommand, plain_errors
 from kerasdl.errors import UserError
 
 if TYPE_CHECKING:
+    from kerasdl.export.folder import Folder
     from kerasdl.export.result import Export
+    from kerasdl.export.target import Target
 
 application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+BENCHMARK = "benchmark"
 
 
 @application.command(cls=PlainCommand)
 def export(
     source: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="The folder of a run, or a .keras file.")],
-    target: Annotated[str, typer.Option(help="A shipped target, or the path of a TOML file.")] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="The file to write; by default best.onnx in the run.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="A shipped target, or the path of a TOML file; may be given again. [default: onnx]"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; by default export in the run, or MODEL-export.")
+    ] = None,
+    trial: Annotated[int | None, typer.Option(help="The trial of the run; by default the winner.")] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="For a .keras file: rows it takes, .npy, or .npz with x and y, to compare on.")
+    ] = None,
     backend: Annotated[str | None, typer.Option(help="torch, tensorflow or jax.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    benchmark: Annotated[bool, typer.Option("--benchmark", help="Measure the files afterwards.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier folder of exports.")] = False,
 ) -> None:
-    """Writes a model as a file that takes raw features, after comparing its outputs with Keras'."""
+    """Writes a model as files that take raw features, after comparing their outputs with Keras'.
+
+    `python -m kerasdl.export benchmark PATH...` measures files that were written; its own --help has more.
+    """
     with plain_errors():
-        _report(_export(source, target, out, backend, force))
+        folder = _export(source, target or ["onnx"], out, trial, rows, backend, force)
+        for each in folder.exports:
+            _report(each)
+        print(f"wrote {folder.path}")
+        for name, message in folder.refused.items():
+            print(f"refused: {name}: {message}", file=sys.stderr)
+    if benchmark:
+        _measure([str(folder.path)])
+    if folder.refused:
+        raise SystemExit(2)
 
 
-def _export(source: Path, target: str, out: Path | None, backend: str | None, force: bool) -> "Export":
+def _export(
+    source: Path,
+    names: list[str],
+    out: Path | None,
+    trial: int | None,
+    rows: Path | None,
+    backend: str | None,
+    force: bool,
+) -> "Folder":
     from kerasdl.backend import choose
 
     is_model = source.is_file()
     _check_source(source)
-    path = source.with_suffix(".onnx") if is_model and out is None else out
-    if path is not None and path.exists() and not force:
-        raise UserError(f"{path}: already there; give --force to overwrite it, or another --out")
-    from kerasdl.export.target import load_target
+    for option, given, wrong in (("--trial", trial, is_model), ("--rows", rows, not is_model)):
+        if given is not None and wrong:
+            kind = "a run" if is_model else "a .keras file; a run's own test rows are taken"
+            raise UserError(f"{option} is for {kind}; leave it out")
+    from kerasdl.export.folder import check_folder, write_folder
+    from kerasdl.export.target import load_targets
 
-    checked = load_target(target)
+    targets = load_targets(names)
+    path = out or (source.with_name(f"{source.stem}-export") if is_model else source / "export")
+    check_folder(path, force)
     choose(backend)
-    if not is_model:
-        from kerasdl.export.run import export_run
+    if is_model:
+        from kerasdl.export.subject import subject_of_file
 
-        return export_run(source, checked, path)
-    from kerasdl.export.export import export_model
-    from kerasdl.export.files import load_model
+        subject = subject_of_file(source, rows)
+    else:
+        from kerasdl.export.run import subject_of_run
 
-    return export_model(load_model(source), source.with_suffix(".onnx") if path is None else path, checked)
+        subject = subject_of_run(source, trial=trial, tested=any(each.reduced for each in targets))
+    return write_folder(subject, targets, path, force=force, told=_tell if len(targets) > 1 else _say_nothing)
+
+
+def _tell(target: "Target") -> None:
+    print(f"exporting to {target.name} ...", file=sys.stderr, flush=True)
+
+
+def _say_nothing(target: "Target") -> None:
+    pass
 
 
 def _check_source(source: Path) -> None:
@@ -62,27 +109,44 @@ def _check_source(source: Path) -> None:
 
 
 def _report(export: "Export") -> None:
-    print(
-        f"wrote {export.path}: {export.nodes} nodes of opset {export.opset}, by {export.exporter}, "
-        f"in {export.seconds:.1f} s"
-    )
+    graph = "" if export.nodes is None else f"{export.nodes} nodes of opset {export.opset}, "
+    print(f"{export.path.name}: {graph}{export.bytes:,} bytes, by {export.exporter}, in {export.seconds:.1f} s")
     agreement = "" if export.argmax_agreement is None else f", same class for {export.argmax_agreement:.2%} of the rows"
     sizes = ", ".join(map(str, export.batch_sizes))
     print(
-        f"outputs within {export.max_abs_diff:.2g} of Keras' (99 % within {export.p99_abs_diff:.2g}{agreement}; "
+        f"  outputs within {export.max_abs_diff:.2g} of Keras' (99 % within {export.p99_abs_diff:.2g}{agreement}; "
         f"batches of {sizes})"
     )
-    print(f"compared on {', '.join(export.providers)}")
+    _report_change(export)
+    used = f" ({', '.join(export.providers)})" if export.providers else ""
+    print(f"  compared by {export.runtime}{used}")
     for warning in export.warnings:
-        print(f"note: {warning}")
+        print(f"  note: {warning}")
+
+
+def _report_change(export: "Export") -> None:
+    change = export.change
+    if change is None or change.changed_classes is None:
+        return
+    lost = ""
+    if change.metric is not None:
+        lost = (
+            f"; {change.metric} {change.before:.4f} becomes {change.after:.4f}, "
+            f"a drop of {change.drop:.4f} (95 % interval {change.low:.4f} to {change.high:.4f})"
+        )
+    print(f"  {export.precision}: another class for {change.changed_classes:.2%} of {change.rows} test rows{lost}")
+
+
+def _measure(arguments: list[str]) -> None:
+    from kerasdl.export.benchmark.command import main as measure
+
+    measure(arguments)
 
 
 def main() -> None:
-    """Runs the command line; `benchmark` as the first word is a command of its own."""
-    if sys.argv[1:2] == ["benchmark"]:
-        from kerasdl.export.benchmark.command import main as benchmark
-
-        benchmark(sys.argv[2:])
+    """Runs the command line."""
+    if sys.argv[1:2] == [BENCHMARK]:
+        _measure(sys.argv[2:])
         return
     application(prog_name="python -m kerasdl.export")
 

@@ -12,7 +12,7 @@ from kerasdl.backend import choose
 from kerasdl.errors import UserError
 from kerasdl.export.fallback import export_here
 from kerasdl.export.files import load_model
-from kerasdl.export.parity import input_specifications, keras_outputs
+from kerasdl.export.samples import input_specifications, keras_outputs
 
 
 def convert(source: Path, destination: Path, opset: int) -> str:

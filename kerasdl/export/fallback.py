@@ -99,7 +99,7 @@ def export_here(model: Any, path: Path, opset: int) -> str:
     """
     import keras
 
-    with warnings.catch_warnings(), _quiet("tf2onnx", "torch.onnx", "onnxscript"):
+    with warnings.catch_warnings(), quiet("tf2onnx", "torch.onnx", "onnxscript"):
         # The exporters warn of their inner workings (deprecated aliases, traced constants); the outputs are compared.
         warnings.simplefilter("ignore")
         try:
@@ -116,7 +116,7 @@ def _export_by_torch(model: Any, path: Path, opset: int) -> bool:
     """Exports by `torch.onnx.export(dynamo=True)`, which knows operators that the one Keras calls does not."""
     import torch
 
-    from kerasdl.export.parity import input_specifications
+    from kerasdl.export.samples import input_specifications
 
     specifications = input_specifications(model)
     if len(specifications) != 1:
@@ -142,8 +142,12 @@ def _export_by_torch(model: Any, path: Path, opset: int) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Silences loggers and what compiled code prints to the standard output and error, such as torch's whole graph."""
+def quiet(*names: str) -> Iterator[None]:
+    """Silences loggers and what compiled code prints to the standard output and error, such as torch's whole graph.
+
+    Args:
+        *names: The loggers.
+    """
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

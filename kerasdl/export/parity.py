@@ -1,247 +1,268 @@
-"""Compares what an ONNX file gives with what Keras gives, on the same raw rows."""
+"""Compares what a file gives with what Keras gives, on the same raw rows.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+The rule: an output may be off by `absolute + relative * |Keras' output|`. Extreme rows are answered in one batch, with
+ordinary rows between them.
+
+- The ordinary rows must come out as ever, whatever their neighbours are: NaN stays in its row.
+- Zeros, subnormal numbers and huge ones (a million times a feature's size): where Keras gives a finite value the file
+  must give it too, within `absolute + relative * (the row's largest |output|)`; where Keras gives NaN or an infinity
+  the file must give one of these.
+- Rows with NaN, and rows at float32's largest number: what a sum that overflows, or the maximum of NaN and 0, comes to
+  depends on the order of additions and on the processor, in Keras' backends as well. A difference is recorded.
+- Reduced precision has a smaller range: of huge rows, and with 8 bits of all extremes, a difference is a warning.
+"""
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.errors import UserError
-from kerasdl.export.graph.plan import is_graph
-from kerasdl.export.result import ExportError
-from kerasdl.export.session import create_session
+from kerasdl.export.change import check_change, measure_change
+from kerasdl.export.formats.ends import Ends, name_ends
+from kerasdl.export.formats.running import run_file
+from kerasdl.export.result import Batch, Change, ExportError, Parity
+from kerasdl.export.samples import CHUNK, EXTREMES, Rows, Samples, input_specifications, take_samples
+from kerasdl.export.target import Target, load_target
 
 if TYPE_CHECKING:
     from kerasdl.data.dataset import Scaling
-    from kerasdl.export.target import Target
-
-Rows = np.ndarray | Mapping[str, np.ndarray] | Sequence[np.ndarray] | None
-
-BATCH_SIZES = (1, 7, 64)
 
 # Below this, an output's own size says nothing about how wrong it is: a softmax gives 1e-12 for "surely not".
 SMALL = 1e-3
 
+Arrays = tuple[np.ndarray, ...]
 
-@dataclass(frozen=True)
-class Parity:
-    """How near the file's outputs are to Keras'; the fields are those of `Export`."""
-
-    max_abs_diff: float
-    p99_abs_diff: float
-    max_rel_diff: float
-    argmax_agreement: float | None
-    batch_sizes: tuple[int, ...]
-    providers: tuple[str, ...]
+ORDINARY = "ordinary"
+# Where different backends differ among themselves.
+UNDEFINED = {"NaN", "one NaN", "overflow"}
+# What reduced precision need not hold: 8 bits are fitted to the training rows, where zero may be far off.
+OUT_OF_RANGE = {"float16": {"huge"}, "int8": {"zeros", "huge", "subnormal"}}
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Raw rows for each input of a model, and what Keras gives for them.
-
-    Attributes:
-        batches: For each batch size, one array per input, `(rows, *shape)`.
-        expected: For each batch size, one float array per output.
-    """
-
-    batches: tuple[tuple[np.ndarray, ...], ...]
-    expected: tuple[tuple[np.ndarray, ...], ...]
-
-
-def take_samples(model: Any, scaling: "Scaling | None", rows: Rows, target: "Target") -> Samples:
-    """Takes raw rows and lets Keras answer them, in inference mode.
+def verify(
+    path: str | Path,
+    model: Any,
+    target: str | Target = "onnx",
+    *,
+    scaling: "Scaling | None" = None,
+    rows: Rows = None,
+    labels: np.ndarray | None = None,
+) -> Parity:
+    """Compares a file with the Keras model that it should be.
 
     Args:
+        path: The file.
         model: The Keras model.
-        scaling: How raw features become what the model sees.
-        rows: Raw rows: an array, or one for each of several inputs by name or in order; seeded random ones by default.
-        target: Says whether batches of several rows are meant to work.
+        target: The name of a shipped target, the path of a TOML file, or a `Target`: format and tolerance.
+        scaling: How raw features became what the model sees.
+        rows: Raw rows to compare on, `(n, *shape)`, for several inputs one array each; seeded random ones by default.
+        labels: The class of each row, by which the loss of reduced precision is measured.
 
     Returns:
-        The rows in batches of 1, 7 and 64, and Keras' outputs.
+        How near its outputs are to Keras'.
 
     Raises:
-        UserError: The rows do not fit the model, or its inputs cannot be told.
-        ExportError: Keras' own outputs are not finite.
+        ExportError: The file does not open, or its outputs differ by more than the target allows.
+        UserError: The file is not there, or the rows do not fit the model.
+
+    Example:
+        >>> verify("model.onnx", model, scaling=data.scaling).max_abs_diff
+        1.1e-07
     """
-    specifications = input_specifications(model)
-    if scaling is not None and len(specifications) != 1:
-        raise UserError(
-            f"scaling is for one input, and model {model.name!r} has {len(specifications)}; give scaling=None"
-        )
-    given = _given_rows(rows, specifications) if rows is not None else _random_rows(model, specifications, scaling)
-    largest = max(BATCH_SIZES)
-    rows_in = [np.resize(array, (largest, *array.shape[1:])) for array in given]
-    rows_out = keras_outputs(model, rows_in, scaling)
-    if not all(np.isfinite(array).all() for array in rows_out):
-        raise ExportError(
-            f"model {model.name!r} gives values that are not finite in Keras itself: nothing to compare with; "
-            "its training diverged, or the rows given are not such as it was trained on"
-        )
-    # At inference a row's outputs do not depend on its neighbours, so Keras answers all rows once.
-    batches = [(0, 1), (1, 8), (0, largest)] if target.dynamic_batch else [(0, 1)]
-    return Samples(
-        tuple(tuple(array[first:last] for array in rows_in) for first, last in batches),
-        tuple(tuple(array[first:last] for array in rows_out) for first, last in batches),
-    )
+    chosen = target if isinstance(target, Target) else load_target(target)
+    samples = take_samples(model, scaling, rows, chosen, labels)
+    inputs = [name for name, _, _ in input_specifications(model)]
+    return compare(Path(path), samples, chosen, name_ends(model, chosen, inputs, len(samples.expected[0])))
 
 
-def keras_outputs(model: Any, batch: Sequence[np.ndarray], scaling: "Scaling | None" = None) -> tuple[np.ndarray, ...]:
-    """Calls a Keras model in inference mode on raw rows, one array per input, and returns its outputs flat."""
-    import keras
-
-    inputs = [scaling.apply(array) if scaling is not None else array for array in batch]
-    tensors = [keras.ops.convert_to_tensor(array) for array in inputs]
-    # A graph takes its inputs as it was built: a list, a dictionary, or one alone.
-    structure = getattr(model, "_inputs_struct", None)
-    if structure is not None:
-        outputs = model(keras.tree.pack_sequence_as(structure, tensors), training=False)
-    else:
-        outputs = model(tensors[0] if len(tensors) == 1 else tensors, training=False)
-    return tuple(np.asarray(keras.ops.convert_to_numpy(output)) for output in keras.tree.flatten(outputs))
-
-
-def input_specifications(model: Any) -> list[tuple[str, tuple[int | None, ...], str]]:
-    """Returns the name, Keras shape and dtype of each input of a model.
-
-    Raises:
-        UserError: The model was not built.
-    """
-    if is_graph(model):
-        inputs = [(tensor._keras_history[0], tensor) for tensor in model.inputs]
-        return [
-            (getattr(layer, "name", tensor.name), tuple(tensor.shape), str(tensor.dtype)) for layer, tensor in inputs
-        ]
-    shapes = getattr(model, "_build_shapes_dict", None)
-    if not model.built or not shapes:
-        raise UserError(f"model {model.name!r} has not been built; call it once on a batch of rows before exporting it")
-    specifications = []
-    for name, shape in shapes.items():
-        if not isinstance(shape, tuple | list) or not all(size is None or isinstance(size, int) for size in shape):
-            raise UserError(f"model {model.name!r} is subclassed and takes a structure of inputs; give it plain arrays")
-        specifications.append((name, (None, *shape[1:]), str(model.input_dtype)))
-    return specifications
-
-
-def _given_rows(rows: Any, specifications: list[tuple[str, tuple[int | None, ...], str]]) -> list[np.ndarray]:
-    names = [name for name, _, _ in specifications]
-    if isinstance(rows, Mapping):
-        if set(rows) != set(names):
-            raise UserError(f"rows are given for {', '.join(sorted(rows))}; the model's inputs are {', '.join(names)}")
-        arrays = [np.asarray(rows[name]) for name in names]
-    else:
-        arrays = [np.asarray(rows)] if isinstance(rows, np.ndarray) else [np.asarray(array) for array in rows]
-    if len(arrays) != len(names):
-        raise UserError(f"rows hold {len(arrays)} arrays; the model has {len(names)} inputs: {', '.join(names)}")
-    checked = []
-    for array, (name, shape, dtype) in zip(arrays, specifications, strict=True):
-        fits = array.ndim == len(shape) and all(
-            size in (None, have) for size, have in zip(shape, array.shape, strict=True)
-        )
-        if not fits or not len(array):
-            wanted = ", ".join("rows" if size is None else str(size) for size in shape)
-            raise UserError(f"rows for {name!r} have the shape {array.shape}; the model takes ({wanted})")
-        checked.append(array.astype(dtype))
-    return checked
-
-
-def _random_rows(
-    model: Any, specifications: list[tuple[str, tuple[int | None, ...], str]], scaling: "Scaling | None"
-) -> list[np.ndarray]:
-    generator = np.random.default_rng(0)
-    tables = [layer.input_dim for layer in model._flatten_layers() if type(layer).__name__ == "Embedding"]
-    arrays = []
-    for name, shape, dtype in specifications:
-        sizes = [max(BATCH_SIZES), *(size for size in shape[1:] if size is not None)]
-        if len(sizes) != len(shape):
-            raise UserError(
-                f"input {name!r} has the open shape {shape}; give rows= so that the outputs can be compared"
-            )
-        if dtype.startswith(("int", "uint")) or tables:
-            arrays.append(generator.integers(0, min(tables, default=2), sizes).astype(dtype))
-        else:
-            standard = generator.standard_normal(sizes).astype(dtype)
-            arrays.append(scaling.invert(standard) if scaling is not None else standard)
-    return arrays
-
-
-def compare(path: Path, samples: Samples, target: "Target") -> Parity:
-    """Runs an ONNX file on the samples and compares its outputs with Keras'.
+def compare(path: Path, samples: Samples, target: Target, ends: Ends) -> Parity:
+    """Runs a file on the samples and compares its outputs with Keras'.
 
     Args:
-        path: The ONNX file.
+        path: The file.
         samples: Raw rows, and what Keras gives for them.
-        target: Holds the tolerance.
+        target: The format, the tolerance and the limit.
+        ends: The names of inputs and outputs.
 
     Returns:
         The differences.
 
     Raises:
-        ExportError: An output has another shape, or differs by more than the tolerance.
+        ExportError: An output has another shape, or differs by more than the target allows.
     """
-    session = create_session(path)
-    names = [each.name for each in session.get_inputs()]
-    expected: list[np.ndarray] = []
-    actual: list[np.ndarray] = []
-    for batch, answers in zip(samples.batches, samples.expected, strict=True):
-        try:
-            outputs = session.run(None, dict(zip(names, batch, strict=True)))
-        except Exception as error:  # onnxruntime raises a class of its own for every status
-            raise ExportError(
-                f"the file fails on {len(batch[0])} rows: {_first_line(error)}; nothing was written"
-            ) from error
-        shapes = [array.shape for array in outputs], [array.shape for array in answers]
-        if shapes[0] != shapes[1]:
-            raise ExportError(
-                f"the file gives the shapes {shapes[0]} where Keras gives {shapes[1]}; nothing was written"
-            )
-        expected += answers
-        actual += outputs
-    parity = _measure(session, expected, actual, tuple(len(batch[0]) for batch in samples.batches))
-    wrong = _count_wrong(expected, actual, target)
-    if wrong:
-        raise ExportError(
-            f"the file's outputs differ from Keras' by up to {parity.max_abs_diff:.3g} "
-            f"({parity.max_rel_diff:.3g} relative), {wrong} of them by more than {target.tolerance.absolute:g} + "
-            f"{target.tolerance.relative:g} x |output|; nothing was written"
-        )
-    return parity
+    batches = [*samples.batches, *_split(samples.extremes, target), *_chunks(samples.tested, target)]
+    ran = run_file(target.format, path, batches, ends)
+    plain = len(samples.batches)
+    for batch, answers, outputs in zip(samples.batches, samples.expected, ran.outputs, strict=False):
+        _check_shapes(batch, answers, outputs)
+    actual = ran.outputs[:plain]
+    compared = [
+        _measure(answers, outputs, ran.probabilities) for answers, outputs in zip(samples.expected, actual, strict=True)
+    ]
+    together = _measure(
+        tuple(array for answers in samples.expected for array in answers),
+        tuple(array for outputs in actual for array in outputs),
+        ran.probabilities,
+        single=len(samples.expected[0]) == 1,
+    )
+    _refuse_differences(samples.expected, actual, together, target)
+    count = len(_split(samples.extremes, target))
+    extremes, warnings = _compare_extremes(samples, _joined(ran.outputs[plain : plain + count]), target)
+    change = None
+    if samples.tested and len(samples.tested_expected) == 1:
+        (tested,) = _joined(ran.outputs[plain + count :])
+        change = measure_change(samples.tested_expected[0], tested, samples.labels, ran.probabilities)
+        warnings += check_change(change, target)
+    return _parity(together, compared, ran, extremes, change, warnings)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _measure(session: Any, expected: list[np.ndarray], actual: list[np.ndarray], sizes: tuple[int, ...]) -> Parity:
-    flat = np.concatenate([array.astype("float64").ravel() for array in expected])
-    differences = np.abs(flat - np.concatenate([array.astype("float64").ravel() for array in actual]))
+def _parity(
+    together: Batch, compared: list[Batch], ran: Any, extremes: dict[str, str], change: Change | None, warnings: Any
+) -> Parity:
     return Parity(
-        max_abs_diff=float(differences.max()),
-        p99_abs_diff=float(np.quantile(differences, 0.99)),
-        max_rel_diff=float((differences / np.maximum(np.abs(flat), SMALL)).max()),
-        argmax_agreement=_agreement(session.get_outputs(), expected, actual),
-        batch_sizes=sizes,
-        providers=tuple(session.get_providers()),
+        max_abs_diff=together.max_abs_diff,
+        p99_abs_diff=together.p99_abs_diff,
+        max_rel_diff=together.max_rel_diff,
+        p99_rel_diff=together.p99_rel_diff,
+        argmax_agreement=together.argmax_agreement,
+        batch_sizes=tuple(each.rows for each in compared),
+        batches=tuple(compared),
+        extremes=extremes,
+        change=change,
+        providers=ran.providers,
+        runtime=ran.runtime,
+        warnings=tuple(warnings),
     )
 
 
-def _agreement(outputs: list[Any], expected: list[np.ndarray], actual: list[np.ndarray]) -> float | None:
-    if len(outputs) != 1:
-        return None
+def _split(arrays: Arrays, target: Target) -> list[Arrays]:
+    """Gives rows as one batch, or one by one where the file takes no more."""
+    if not arrays:
+        return []
+    step = len(arrays[0]) if target.dynamic_batch else 1
+    return [tuple(array[start : start + step] for array in arrays) for start in range(0, len(arrays[0]), step)]
+
+
+def _chunks(arrays: Arrays, target: Target) -> list[Arrays]:
+    if not arrays:
+        return []
+    step = CHUNK if target.dynamic_batch else 1
+    return [tuple(array[start : start + step] for array in arrays) for start in range(0, len(arrays[0]), step)]
+
+
+def _joined(outputs: tuple[Arrays, ...]) -> Arrays:
+    return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
+
+
+def _check_shapes(batch: Arrays, answers: Arrays, outputs: Arrays) -> None:
+    shapes = [array.shape for array in outputs], [array.shape for array in answers]
+    if shapes[0] != shapes[1]:
+        raise ExportError(
+            f"the file gives the shapes {shapes[0]} for {len(batch[0])} rows where Keras gives {shapes[1]}; "
+            "nothing was written"
+        )
+
+
+def _measure(expected: Arrays, actual: Arrays, probabilities: bool, single: bool | None = None) -> Batch:
+    flat = np.concatenate([array.astype("float64").ravel() for array in expected])
+    differences = np.abs(flat - np.concatenate([array.astype("float64").ravel() for array in actual]))
+    relative = differences / np.maximum(np.abs(flat), SMALL)
+    return Batch(
+        rows=len(expected[0]),
+        max_abs_diff=float(differences.max()),
+        p99_abs_diff=float(np.quantile(differences, 0.99)),
+        max_rel_diff=float(relative.max()),
+        p99_rel_diff=float(np.quantile(relative, 0.99)),
+        argmax_agreement=_agreement(expected, actual, probabilities) if single or len(expected) == 1 else None,
+    )
+
+
+def _agreement(expected: Arrays, actual: Arrays, probabilities: bool) -> float | None:
     if expected[0].ndim > 1 and expected[0].shape[-1] > 1:
         agree = [left.argmax(-1) == right.argmax(-1) for left, right in zip(expected, actual, strict=True)]
-    elif outputs[0].name == "probabilities":
+    elif probabilities:
         agree = [(left > 0.5) == (right > 0.5) for left, right in zip(expected, actual, strict=True)]
     else:
         return None
     return float(np.concatenate([array.ravel() for array in agree]).mean())
 
 
-def _count_wrong(expected: list[np.ndarray], actual: list[np.ndarray], target: "Target") -> int:
+def _refuse_differences(
+    expected: tuple[Arrays, ...], actual: tuple[Arrays, ...], together: Batch, target: Target
+) -> None:
     bounds = target.tolerance
-    wrong = 0
-    for left, right in zip(expected, actual, strict=True):
-        # Not finite in the file is a difference, too; written so that NaN counts as wrong.
-        wrong += int((~(np.abs(left - right) <= bounds.absolute + bounds.relative * np.abs(left))).sum())
-    return wrong
+    wrong = total = 0
+    for answers, outputs in zip(expected, actual, strict=True):
+        for left, right in zip(answers, outputs, strict=True):
+            # Not finite in the file is a difference, too; written so that NaN counts as wrong.
+            wrong += int((~(np.abs(left - right) <= bounds.absolute + bounds.relative * np.abs(left))).sum())
+            total += left.size
+    if wrong > bounds.beyond * total:
+        allowed = f" ({bounds.beyond:.0%} may)" if bounds.beyond else ""
+        raise ExportError(
+            f"the file's outputs differ from Keras' by up to {together.max_abs_diff:.3g} "
+            f"({together.max_rel_diff:.3g} relative), {wrong} of {total} by more than {bounds.absolute:g} + "
+            f"{bounds.relative:g} x |output|{allowed}; nothing was written"
+        )
+
+
+def _compare_extremes(samples: Samples, actual: Arrays, target: Target) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Compares the batch of extremes, see the head of this file.
+
+    Returns:
+        For each kind of row `"equal"` or what is different, and the differences that are no more than warnings.
+    """
+    found: dict[str, str] = {}
+    warnings: list[str] = []
+    if not samples.extremes:
+        return found, ()
+    for position, name in enumerate(EXTREMES):
+        rows = [
+            (left[position], right[position]) for left, right in zip(samples.extremes_expected, actual, strict=True)
+        ]
+        different = _differs(rows, target, name)
+        found[name] = found[name] if found.get(name, "equal") != "equal" else different or "equal"
+        if different is None:
+            continue
+        if name == ORDINARY and not _dynamically_quantized(target):
+            raise ExportError(f"the file lets rows of a batch influence each other: beside extreme rows {different}")
+        if name in UNDEFINED:
+            continue
+        if name == ORDINARY or name in OUT_OF_RANGE.get(target.precision, ()):
+            warnings.append(_explained(name, different, target))
+        else:
+            raise ExportError(f"row of extremes ({name}): {different}; nothing was written")
+    return found, tuple(dict.fromkeys(warnings))
+
+
+def _explained(name: str, different: str, target: Target) -> str:
+    if name == ORDINARY:
+        return f"beside extreme rows in the same batch {different}"
+    return f"rows of extremes ({name}) are out of the range of {target.precision}: {different}"
+
+
+def _dynamically_quantized(target: Target) -> bool:
+    return target.precision == "int8" and target.quantization.method != "static"
+
+
+def _differs(rows: list[tuple[np.ndarray, np.ndarray]], target: Target, name: str) -> str | None:
+    """Says how the file's outputs for one row differ from Keras', `None` where they do not."""
+    bounds = target.tolerance
+    wrong, largest = 0, 0.0
+    for left, right in rows:
+        finite, given = np.isfinite(left), np.isfinite(right)
+        lost, added = int((finite & ~given).sum()), int((given & ~finite).sum())
+        if lost:
+            return f"the file gives NaN or infinity for {lost} of {left.size} outputs where Keras gives numbers"
+        if added:
+            return f"the file gives numbers for {added} of {left.size} outputs where Keras gives NaN or infinity"
+        both = finite & given
+        if not both.any():
+            continue
+        size = np.abs(left[both]).max()
+        with np.errstate(over="ignore"):
+            differences = np.abs(left[both] - right[both])
+        off = ~(differences <= bounds.absolute + bounds.relative * size)
+        wrong += int(off.sum()) if off.mean() > bounds.beyond else 0
+        largest = max(largest, float(differences.max()))
+    return f"the outputs differ from Keras' by up to {largest:.3g}" if wrong else None

@@ -8,7 +8,7 @@ import pytest
 from kerasdl.backend import installed
 from kerasdl.errors import UserError
 from kerasdl.export import ExportError, export_model, fallback
-from kerasdl.export import export as module
+from kerasdl.export import graphs as module
 
 layers = keras.layers
 ON_JAX = keras.backend.backend() == "jax"

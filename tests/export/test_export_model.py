@@ -13,7 +13,8 @@ import kerasdl
 from kerasdl.data.dataset import Scaling
 from kerasdl.errors import UserError
 from kerasdl.export import Export, ExportError, Target, create_session, export_model
-from kerasdl.export import export as module
+from kerasdl.export import export as writing
+from kerasdl.export import graphs as module
 
 layers = keras.layers
 
@@ -156,7 +157,7 @@ def test_an_interrupted_write_leaves_the_old_file(small, tmp_path, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "compare", interrupted)
+    monkeypatch.setattr(writing, "compare", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export_model(small, path)
     assert [each.name for each in tmp_path.iterdir()] == ["small.onnx"]

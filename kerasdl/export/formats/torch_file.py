@@ -1,0 +1,111 @@
+"""Writes what PyTorch opens: TorchScript, and the programs of `torch.export`. Keras must run on torch."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kerasdl.errors import UserError
+from kerasdl.export.formats.ends import Ends
+from kerasdl.export.samples import Specification, input_specifications
+
+DEPRECATED = "PyTorch has deprecated TorchScript; its successor is .pt2, the target torch-export"
+
+
+def write_torchscript(model: Any, path: Path, ends: Ends, properties: Mapping[str, object]) -> tuple[str, ...]:
+    """Traces a model in inference mode, freezes it and saves it.
+
+    Freezing makes constants of the weights and runs the optimizations that hold on every machine; those of
+    `optimize_for_inference` are made for one processor, and are left to who loads the file.
+
+    Args:
+        model: A Keras model on torch that takes raw features.
+        path: Where the file goes.
+        ends: Whether the file takes any number of rows.
+        properties: What is known about the model, for `metadata.json` inside the file.
+
+    Returns:
+        What a reader must know.
+    """
+    import torch
+
+    program = _wrap(model)
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracer warns of deprecated parts of itself and of Python numbers that it takes for constants; a second
+        # batch size is compared.
+        warnings.simplefilter("ignore")
+        try:
+            traced = torch.jit.trace(program, _rows(model, ends), check_trace=False)
+            frozen = torch.jit.freeze(traced)
+        except Exception as error:  # whatever torch raises, with pages of graph
+            raise UserError(_first_line(error)) from error
+        torch.jit.save(frozen, str(path), _extra_files={"metadata.json": json.dumps(dict(properties))})
+    return (DEPRECATED,)
+
+
+def write_torch_export(model: Any, path: Path, ends: Ends, properties: Mapping[str, object]) -> tuple[str, ...]:
+    """Captures a model by `torch.export` and saves it as .pt2.
+
+    Args:
+        model: As for `write_torchscript`.
+        path: Where the file goes.
+        ends: Whether the file takes any number of rows.
+        properties: As for `write_torchscript`.
+
+    Returns:
+        What a reader must know: nothing.
+    """
+    import torch
+
+    rows = _rows(model, ends)
+    # The model takes *args: its dynamic shapes are a tuple inside the tuple.
+    batch = {0: torch.export.Dim("batch")}
+    shapes = (tuple(batch for _ in rows),) if ends.dynamic_batch else None
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.export(_wrap(model), rows, dynamic_shapes=shapes, strict=False)
+        except Exception as error:
+            raise UserError(_first_line(error)) from error
+        torch.export.save(program, str(path), extra_files={"metadata.json": json.dumps(dict(properties))})
+    return ()
+
+
+def _wrap(model: Any) -> Any:
+    import keras
+    import torch
+
+    structure = getattr(model, "_inputs_struct", None)
+
+    class Inference(torch.nn.Module):
+        """Takes the inputs one after another, and gives one tensor or a tuple."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *rows: Any) -> Any:
+            inputs = rows[0] if len(rows) == 1 else list(rows)
+            if structure is not None:
+                inputs = keras.tree.pack_sequence_as(structure, list(rows))
+            outputs = keras.tree.flatten(self.model(inputs, training=False))
+            return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    return Inference().eval()
+
+
+def _rows(model: Any, ends: Ends) -> tuple[Any, ...]:
+    # Two rows: torch takes a length of one for a constant.
+    return tuple(_ones(each, 2 if ends.dynamic_batch else 1) for each in input_specifications(model))
+
+
+def _ones(specification: Specification, rows: int) -> Any:
+    import torch
+
+    _, shape, dtype = specification
+    return torch.ones((rows, *(size or 32 for size in shape[1:])), dtype=getattr(torch, dtype))
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:300]}"
