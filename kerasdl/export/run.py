@@ -41,6 +41,7 @@ def export_run(
         ExportError: The outputs differ by more than the target's tolerance; nothing was written.
         UserError: There is no run, it has no winner yet, or the target or path cannot be used.
     """
+    from kerasdl.export.bundle.known import known_facts
     from kerasdl.runs import Run
 
     directory = Path(run_directory)
@@ -61,6 +62,7 @@ def export_run(
             "fingerprint": data["fingerprint"],
             "settings": best.settings,
             "scores": best.scores,
+            **known_facts(run, best),
         }
         return export_model(
             model,
