@@ -82,7 +82,7 @@ def _measured(benchmark: Any) -> dict[str, Any] | None:
 
 def without_folders(text: str) -> str:
     """Leaves of absolute paths the last part alone: what the folders of the author are called is nobody's business."""
-    return re.sub(r"(?<![\w.])(?:/|[A-Za-z]:[\\/])[^?&\s]*", lambda match: PurePath(match[0]).name, text)
+    return re.sub(r"(?<![\w.~/])(?:/(?!/)|[A-Za-z]:[\\/])[^?&\s]*", lambda match: PurePath(match[0]).name, text)
 
 
 def _names(value: Any) -> list[str]:

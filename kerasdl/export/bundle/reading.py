@@ -79,8 +79,10 @@ def read_exported(folder: Path) -> Exported:
         raise UserError(f"{path}: no ONNX model; export it again") from error
     if any(each.data_location == onnx.TensorProto.EXTERNAL for each in model.graph.initializer):
         raise UserError(f"{path}: keeps its weights in other files; a bundle holds a model of one file")
+    if not model.graph.input or not model.graph.output:
+        raise UserError(f"{path}: an ONNX model without inputs or outputs; export it again")
     report = _read_json(folder / REPORT) or {}
-    exported = Exported(
+    return Exported(
         graph=model.graph,
         content=content,
         opset=next(each.version for each in model.opset_import if each.domain in {"", "ai.onnx"}),
@@ -90,9 +92,6 @@ def read_exported(folder: Path) -> Exported:
         versions=report.get("versions") or {},
         benchmark=_read_json(folder / BENCHMARK),
     )
-    if not exported.inputs or not exported.graph.output:
-        raise UserError(f"{path}: an ONNX model without inputs or outputs; export it again")
-    return exported
 
 
 def _read_json(path: Path) -> Any:
