@@ -39,7 +39,11 @@ def evaluation(rows=4000):
         "folds": None,
         "rows": {"train": 12800, "validation": 3200, "test": rows},
         "trial": {"score": 0.93, "test": {"accuracy": 0.91, "loss": 0.25}, "accuracy_interval": [0.89, 0.93]},
-        "classes": [{"recall": 0.9, "precision": 0.8}, {"recall": 0.4, "precision": 0.7}, {"recall": 1.0, "precision": 1.0}],
+        "classes": [
+            {"recall": 0.9, "precision": 0.8},
+            {"recall": 0.4, "precision": 0.7},
+            {"recall": 1.0, "precision": 1.0},
+        ],
         "baselines": {"most_frequent": 0.5},
         "parameters": 9,
         "notes": ["a sample"],

@@ -179,7 +179,7 @@ def _columns(model: Model, header: Sequence[str], name: str, note: Note) -> list
     for feature in model.features:
         if feature not in names:
             near = difflib.get_close_matches(feature, [each for each in names if each not in model.features], n=1)
-            hint = f"did you mean to call {near[0]!r} so?" if near else f"its columns are {', '.join(names)}"
+            hint = f"rename {near[0]!r}, if that is it" if near else f"its columns are {', '.join(names)}"
             raise InputError("missing_column", f"has no column {feature!r}; {hint}", f"{name}, line 1")
         if names.count(feature) > 1:
             raise InputError("double_column", f"has several columns {feature!r}", f"{name}, line 1")

@@ -31,7 +31,8 @@ def files_of(folder):
 def test_what_is_said_of_inputs_and_outputs_is_what_the_model_takes_and_gives(bundles, name):
     facts = facts_of(bundles[name])
     arrays = {
-        each["name"]: np.ones([3, *(size or 5 for size in each["shape"][1:])], each["dtype"]) for each in facts["inputs"]
+        each["name"]: np.ones([3, *(size or 5 for size in each["shape"][1:])], each["dtype"])
+        for each in facts["inputs"]
     }
     for described, array in zip(facts["outputs"], reference(bundles[name], **arrays), strict=True):
         assert described["dtype"] == array.dtype.name
@@ -199,7 +200,8 @@ def test_a_list_of_earlier_files_cannot_reach_out_of_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "cannot be read"), (b"nothing", "no ONNX model"), (b"", "without inputs or outputs")]
+    ("content", "message"),
+    [(None, "cannot be read"), (b"nothing", "no ONNX model"), (b"", "without inputs or outputs")],
 )
 def test_a_folder_without_a_model_is_refused(tmp_path, content, message):
     if content is not None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from kerasdl.data.dataset import Scaling
-from kerasdl.export.bundle import write_bundle
 from kerasdl.export.bundle.known import known_facts
 from kerasdl.runs import Run, RunWriter
 from kerasdl.runs.ranking import interval

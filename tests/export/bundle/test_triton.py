@@ -1,6 +1,5 @@
 """The repository for Triton, read as Triton reads it: text of protocol buffers with a fixed set of fields."""
 
-
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
@@ -13,7 +12,23 @@ from tests.export.graphs import MODELS, bundle, reference, table
 pytestmark = pytest.mark.backend_free
 
 # The numbers of the types in Triton's model_config.proto.
-TYPES = "INVALID BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 STRING BF16".split()
+TYPES = [
+    "INVALID",
+    "BOOL",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "FP16",
+    "FP32",
+    "FP64",
+    "STRING",
+    "BF16",
+]
 DTYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
 FIELD = descriptor_pb2.FieldDescriptorProto
 
