@@ -71,6 +71,7 @@ def subject_of_run(
         UserError: There is no run, it has no winner yet, the trial's weights were not kept, or its data cannot be
             loaded again.
     """
+    from kerasdl.export.bundle.known import known_facts
     from kerasdl.runs import Run
 
     with Run.open(directory) as run:
@@ -91,6 +92,7 @@ def subject_of_run(
             "fingerprint": data["fingerprint"],
             "settings": best.settings,
             "scores": best.scores,
+            **known_facts(run, best),
         }
         scaling = scaling_of(data)
         dataset = _load_again(run) if tested else None
