@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasdl.errors import UserError
 from kerasdl.export.fallback import export_with_keras
+from kerasdl.export.full_precision import in_float32
 from kerasdl.export.graft import check, describe, name_ends, scale_input, slim
 from kerasdl.export.graph import UnsupportedError, build_graph
 from kerasdl.export.parity import Rows, Samples, compare, input_specifications, take_samples
@@ -68,13 +69,15 @@ def export_model(
     path = Path(path)
     chosen = target if isinstance(target, Target) else load_target(target)
     _check_arguments(model, path)
+    model, notes = in_float32(model)
     properties = _properties(model, classes, features, metadata)
     samples = take_samples(model, scaling, rows, chosen)
     try:
         graph = build_graph(model, chosen, scaling)
     except UnsupportedError as error:
-        return _export_by_keras(model, path, chosen, scaling, properties, samples, str(error), started)
-    return _finish(graph, path, chosen, {**properties, "exporter": "kerasdl"}, samples, (), started)
+        done = _export_by_keras(model, path, chosen, scaling, properties, samples, str(error), started)
+        return dataclasses.replace(done, warnings=(*notes, *done.warnings))
+    return _finish(graph, path, chosen, {**properties, "exporter": "kerasdl"}, samples, notes, started)
 
 
 def _check_arguments(model: Any, path: Path) -> None:
@@ -88,12 +91,6 @@ def _check_arguments(model: Any, path: Path) -> None:
         raise UserError(f"{path} is a folder; give the name of a file, such as {path / 'model.onnx'}")
     if not model.built:
         raise UserError(f"model {model.name!r} has not been built; call it once on a batch of rows before exporting it")
-    for layer in model._flatten_layers():
-        if getattr(layer, "compute_dtype", "float32") in {"float16", "bfloat16"}:
-            raise UserError(
-                f"layer {layer.name!r} computes in {layer.compute_dtype}; build the model again under "
-                "keras.config.set_dtype_policy('float32') and give it these weights"
-            )
     size = sum(variable.value.nbytes if hasattr(variable.value, "nbytes") else 0 for variable in model.weights)
     if size > LARGEST:
         raise UserError(f"model {model.name!r} has {size / 2**30:.1f} GiB of weights; an ONNX file holds at most 2 GiB")

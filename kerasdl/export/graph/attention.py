@@ -91,9 +91,9 @@ def _causal(writer: Writer, name: str, scores: str, query: Value, value: Value) 
 def plain_attention(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     """Writes dot-product (Luong et al. 2015) and additive attention (Bahdanau et al. 2015)."""
     layer, given, name = step.layer, step.arguments, step.name
-    for key, argument in given.items():
-        if key not in {"inputs", "training"} and argument is not None and argument is not False:
-            raise UnsupportedError(f"layer {layer.name!r} ({step.kind}) is called with {key}")
+    for argument_name, argument in given.items():
+        if argument_name not in {"inputs", "training"} and argument is not None and argument is not False:
+            raise UnsupportedError(f"layer {layer.name!r} ({step.kind}) is called with {argument_name}")
     values = [writer.as_keras(value) for value in inputs]
     if any(value.rank != 3 for value in values) or getattr(layer, "score_mode", "dot") != "dot":
         raise UnsupportedError(f"layer {layer.name!r} ({step.kind}) is not over one axis of time, or adds its scores")

@@ -17,7 +17,9 @@ def category_encoding(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     if layer.output_mode not in {"one_hot", "multi_hot", "count"} or layer.sparse:
         raise UnsupportedError(f"layer {layer.name!r} (CategoryEncoding) encodes by {layer.output_mode!r}")
     indices = writer.as_indices(value, name)
-    depth = writer.constant(f"{name}/classes", np.asarray(layer.num_tokens), "int64")
+    # onnxruntime has the operator only for a depth of the indices' own type.
+    own = "int64" if writer.other_types.get(value.name) == "int64" else "int32"
+    depth = writer.constant(f"{name}/classes", np.asarray(layer.num_tokens), own)
     ends = writer.constant(f"{name}/off_on", [0.0, 1.0])
     together = layer.output_mode != "one_hot" and value.rank > 1
     flat = layer.output_mode == "one_hot" and value.rank > 1 and value.shape[-1] == 1

@@ -65,13 +65,18 @@ def _by_parts(
     square = writer.node("Mul", [centred, centred], f"{name}/square")
     variance = writer.reduce("ReduceMean", replace(value, name=square), axes, f"{name}/variance")
     root = _root(writer, name, variance, step.layer.epsilon)
-    shape = [size if axis in axes else 1 for axis, size in enumerate(value.shape)]
+    shape = _across(value, axes)
     parts = {
         key: numbers.reshape(shape).transpose(value.order())
         for key, numbers in (("gamma", gamma), ("beta", beta))
         if numbers is not None
     }
     return like(value, _affine(writer, name, writer.node("Div", [centred, root], _inner(name, parts)), parts))
+
+
+def _across(value: Value, axes: list[int]) -> list[int]:
+    """Returns the shape of gains over some axes that is broadcast to a value; their lengths are always known."""
+    return [int(size or 1) if axis in axes else 1 for axis, size in enumerate(value.shape)]
 
 
 def _root(writer: Writer, name: str, mean: str, epsilon: float) -> str:
@@ -100,7 +105,7 @@ def rms_normalization(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     axes = [axis % value.rank for axis in ([layer.axis] if isinstance(layer.axis, int) else layer.axis)]
     square = writer.node("Mul", [value.name, value.name], f"{name}/square")
     mean = writer.reduce("ReduceMean", replace(value, name=square), axes, f"{name}/mean")
-    shape = [size if axis in axes else 1 for axis, size in enumerate(value.shape)]
+    shape = _across(value, axes)
     parts = {"gamma": array(layer.scale).reshape(shape).transpose(value.order())}
     normal = writer.node("Div", [value.name, _root(writer, name, mean, layer.epsilon)], _inner(name, parts))
     return like(value, _affine(writer, name, normal, parts))

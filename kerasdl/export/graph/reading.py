@@ -207,7 +207,7 @@ class _Reader:
         elif step.kind == "Activation":
             step.activation = function
         else:
-            name = f"{step.name}/{function.__name__}"
+            name = f"{step.name}/{getattr(function, '__name__', step.kind)}"
             activation = Step("Activation", name, [step.output], self.new_value(), step.shape, activation=function)
             self.steps.append(activation)
             self.values[id(node.outputs[0])] = activation.output

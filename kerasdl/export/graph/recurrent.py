@@ -85,8 +85,8 @@ def _activations(layer: Any) -> list[str]:
     import keras
 
     def name(function: Any) -> str:
-        known = getattr(keras.activations, getattr(function, "__name__", ""), None)
-        return str(function.__name__) if known is function else repr(function)
+        label = getattr(function, "__name__", repr(function))
+        return str(label) if getattr(keras.activations, label, None) is function else repr(function)
 
     gates = getattr(layer, "recurrent_activation", None)
     if gates is None:
