@@ -16,6 +16,7 @@ from kerasdl.export.fallback import own_classes
 from kerasdl.export.formats.elsewhere import convert
 from kerasdl.export.formats.ends import Ends, name_ends, with_scaling
 from kerasdl.export.formats.format import FORMATS, check_installed
+from kerasdl.export.full_precision import in_float32
 from kerasdl.export.graft import describe
 from kerasdl.export.graphs import checked, write_graphs
 from kerasdl.export.parity import compare
@@ -96,6 +97,7 @@ def export_model(
     path = Path(path)
     chosen = target if isinstance(target, Target) else load_target(target)
     _check_arguments(model, path, chosen)
+    model, notes = in_float32(model)
     properties = _properties(model, classes, features, metadata)
     samples = take_samples(model, scaling, rows, chosen, labels)
     specifications = input_specifications(model)
@@ -114,7 +116,7 @@ def export_model(
             failure = failure or error
             refused.append(f"{exporter}: {error}")
             continue
-        warnings = (*told, *parity.warnings, *refused)
+        warnings = (*notes, *told, *parity.warnings, *refused)
         return _result(path, chosen, parity, attempt.graph, exporter, warnings, sizes, started)
     if failure is not None and len(refused) > 1:
         raise ExportError("; ".join(refused)) from failure
@@ -235,12 +237,6 @@ def _check_arguments(model: Any, path: Path, target: Target) -> None:
     check_installed(target.format)
     if not model.built:
         raise UserError(f"model {model.name!r} has not been built; call it once on a batch of rows before exporting it")
-    for layer in model._flatten_layers():
-        if getattr(layer, "compute_dtype", "float32") in {"float16", "bfloat16"}:
-            raise UserError(
-                f"layer {layer.name!r} computes in {layer.compute_dtype}; build the model again under "
-                "keras.config.set_dtype_policy('float32') and give it these weights"
-            )
     size = sum(variable.value.nbytes if hasattr(variable.value, "nbytes") else 0 for variable in model.weights)
     if size > LARGEST:
         raise UserError(f"model {model.name!r} has {size / 2**30:.1f} GiB of weights; an ONNX file holds at most 2 GiB")

@@ -71,3 +71,19 @@ def nodes():
         return [node.op_type for node in onnx.load(path).graph.node]
 
     return read
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Exports a model and asserts that the graph writer itself did it, and that the outputs are Keras'."""
+    from kerasdl.export import export_model
+
+    def export(model, **options):
+        done = export_model(model, tmp_path / "model.onnx", **options)
+        assert done.exporter == "kerasdl", done.warnings
+        assert done.warnings == ()
+        assert done.batch_sizes == (1, 7, 64)
+        assert done.max_rel_diff <= 1e-3
+        return done
+
+    return export

@@ -205,12 +205,6 @@ def test_scaling_is_for_one_input(scaling, tmp_path):
         export_model(keras.Model([left, right], layers.Add()([left, right])), tmp_path / "m.onnx", scaling=scaling)
 
 
-def test_half_precision_is_refused(tmp_path):
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(2, dtype="mixed_float16", name="half")])
-    with pytest.raises(UserError, match="layer 'half' computes in float16"):
-        export_model(model, tmp_path / "m.onnx")
-
-
 def test_open_sizes_need_rows(tmp_path):
     model = keras.Sequential([keras.Input((None, 3)), layers.Conv1D(2, 3)])
     with pytest.raises(UserError, match=r"open shape .* give rows="):

@@ -44,6 +44,10 @@ ON_TABLES = {
     "batch normalization first": [layers.BatchNormalization, {}],
     "layer normalization": [layers.LayerNormalization, {}],
     "layer normalization bare": [layers.LayerNormalization, {"center": False, "scale": False}],
+    "group normalization": [layers.GroupNormalization, {"groups": 2}],
+    "root mean square normalization": [layers.RMSNormalization, {}],
+    "unit normalization": [layers.UnitNormalization, {}],
+    "normalization inverted": [layers.Normalization, {"mean": 3.0, "variance": 4.0, "invert": True}],
     "rescaling": [layers.Rescaling, {"scale": 0.1, "offset": -3.0}],
     "reshape": [layers.Reshape, {"target_shape": (2, -1)}],
     "repeat": [layers.RepeatVector, {"n": 3}],
@@ -79,6 +83,17 @@ ON_IMAGES = {
     "layer normalization": [layers.LayerNormalization, {"axis": [-2, -1]}],
     "dense on channels": [layers.Dense, {"units": 4, "activation": "relu"}],
     "softmax over rows": [layers.Softmax, {"axis": 1}],
+    "softmax over places": [layers.Softmax, {"axis": (1, 2)}],
+    "layer normalization over rows": [layers.LayerNormalization, {"axis": 1}],
+    "layer normalization over all": [layers.LayerNormalization, {"axis": [1, 2, 3]}],
+    "group normalization": [layers.GroupNormalization, {"groups": 3}],
+    "instance normalization": [layers.GroupNormalization, {"groups": -1, "center": False}],
+    "group normalization bare": [layers.GroupNormalization, {"groups": 1, "center": False, "scale": False}],
+    "root mean square normalization": [layers.RMSNormalization, {}],
+    "unit normalization": [layers.UnitNormalization, {"axis": [1, 2]}],
+    "resizing": [layers.Resizing, {"height": 13, "width": 5}],
+    "resizing nearest": [layers.Resizing, {"height": 18, "width": 4, "interpolation": "nearest"}],
+    "augmentation": [layers.RandomFlip, {}],
 }
 
 ON_SERIES = {

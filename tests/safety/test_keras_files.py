@@ -44,7 +44,7 @@ def test_damaged_members(place, keras_file):
     contents = bytearray(path.read_bytes())
     contents[contents.index(place.encode()) + len(place) + 3] ^= 0xFF
     path.write_bytes(contents)
-    with pytest.raises(UserError, match="damaged|cannot be read"):
+    with pytest.raises(UserError, match=r"damaged|cannot be read"):
         check_keras(path)
 
 

@@ -62,7 +62,9 @@ def test_switching_safe_mode_off_changes_nothing(keras_file, tmp_path):
 
 def test_a_configuration_larger_than_its_weights_is_refused_before_it_takes_memory(keras_file):
     first = keras.Variable.__init__
-    with pytest.raises(UserError, match="its configuration asks for variables of [0-9,]+ bytes and its weights have 32"):
+    with pytest.raises(
+        UserError, match=r"its configuration asks for variables of [0-9,]+ bytes and its weights have 32"
+    ):
         load_model(keras_file([dense(2_000_000_000)]))
     assert keras.Variable.__init__ is first
 

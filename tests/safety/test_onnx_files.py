@@ -72,7 +72,7 @@ def test_weights_inside_and_beside_the_file_open(place, onnx_file):
     ],
 )
 def test_cve_2024_27318_a_place_outside_of_the_folder(location, onnx_file):
-    """CVE-2024-27318: `sub/../../secret` got past the check for `../` (onnx before 1.16); CVE-2022-25882 without `sub`."""
+    """CVE-2024-27318: `sub/../../secret` got past a check for `../` (onnx before 1.16), made for CVE-2022-25882."""
     path = onnx_file(location=location)
     (path.parent / "in").mkdir()
     refused(path, "outside of the model's folder")

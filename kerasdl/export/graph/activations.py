@@ -1,6 +1,7 @@
 """Writes activations: those fused into layers, `Activation`, and the layers that are nothing but one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,25 +29,36 @@ SINGLE: dict[str, tuple[str, dict[str, float]]] = {
 CLIPPED: dict[str, tuple[float, float]] = {"relu6": (0.0, 6.0), "hard_tanh": (-1.0, 1.0)}
 
 
-@converts("Activation")
-def activation(writer: Writer, step: Step, inputs: list[Value]) -> Value:
-    """Writes a Keras activation function, known by identity and not by name alone."""
+def is_linear(function: Any) -> bool:
+    """Tells whether an activation does nothing."""
     import keras
 
-    function, value = step.activation, inputs[0]
-    name = getattr(function, "__name__", type(function).__name__)
-    if getattr(keras.activations, name, None) is not function:
-        raise UnsupportedError(f"activation {name!r} of {step.name!r} is not one of Keras'")
+    return function is None or function is keras.activations.linear
+
+
+def is_known(function: Any) -> bool:
+    """Tells whether an activation is one of Keras' that are written, by identity and not by name alone."""
+    import keras
+
+    name = getattr(function, "__name__", "")
+    known = SINGLE.keys() | CLIPPED.keys() | COMPOSED.keys() | {"softmax", "log_softmax", "linear"}
+    return name in known and getattr(keras.activations, name, None) is function
+
+
+@converts("Activation")
+def activation(writer: Writer, step: Step, inputs: list[Value]) -> Value:
+    """Writes a Keras activation function."""
+    value, name = inputs[0], step.activation.__name__
     if name in SINGLE:
         kind, attributes = SINGLE[name]
-        return _like(value, writer.node(kind, [value.name], step.name, **attributes))
+        return like(value, writer.node(kind, [value.name], step.name, **attributes))
     if name in CLIPPED:
         return _clip(writer, step.name, value, *CLIPPED[name])
     if name in {"softmax", "log_softmax"}:
         kind = "Softmax" if name == "softmax" else "LogSoftmax"
-        return _like(value, writer.node(kind, [value.name], step.name, axis=value.axis(-1)))
+        return like(value, writer.node(kind, [value.name], step.name, axis=value.axis(-1)))
     if name in COMPOSED:
-        return _like(value, COMPOSED[name](writer, step.name, value.name))
+        return like(value, COMPOSED[name](writer, step.name, value.name))
     raise UnsupportedError(f"activation {name!r} of {step.name!r}")
 
 
@@ -64,11 +76,11 @@ def _gelu(writer: Writer, name: str, x: str) -> str:
     if writer.opset >= 20:
         return writer.node("Gelu", [x], name)
     # x / 2 * (1 + erf(x / sqrt(2))), in the form that onnxruntime fuses into one kernel.
-    root = writer.constant("gelu/root", np.sqrt(2.0))
+    root = writer.constant(f"{name}/root", np.sqrt(2.0))
     error = writer.node("Erf", [writer.node("Div", [x, root], f"{name}/divide")], f"{name}/erf")
-    plus = writer.node("Add", [error, writer.constant("gelu/one", np.array(1.0))], f"{name}/add")
+    plus = writer.node("Add", [error, writer.constant(f"{name}/one", 1.0)], f"{name}/add")
     return writer.node(
-        "Mul", [writer.node("Mul", [x, plus], f"{name}/product"), writer.constant("gelu/half", 0.5)], name
+        "Mul", [writer.node("Mul", [x, plus], f"{name}/product"), writer.constant(f"{name}/half", 0.5)], name
     )
 
 
@@ -84,26 +96,26 @@ def relu_layer(writer: Writer, step: Step, inputs: list[Value]) -> Value:
         raise UnsupportedError(f"layer {layer.name!r} (ReLU) has a threshold")
     if ceiling is None:
         if slope == 0.0:
-            return _like(value, writer.node("Relu", [value.name], step.name))
-        return _like(value, writer.node("LeakyRelu", [value.name], step.name, alpha=slope))
+            return like(value, writer.node("Relu", [value.name], step.name))
+        return like(value, writer.node("LeakyRelu", [value.name], step.name, alpha=slope))
     if slope == 0.0:
         return _clip(writer, step.name, value, 0.0, float(ceiling))
     leaky = writer.node("LeakyRelu", [value.name], f"{step.name}/leaky", alpha=slope)
     top = writer.constant(f"{step.name}/ceiling", np.array(float(ceiling)))
-    return _like(value, writer.node("Min", [leaky, top], step.name))
+    return like(value, writer.node("Min", [leaky, top], step.name))
 
 
 @converts("LeakyReLU")
 def leaky_relu_layer(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     """Writes `LeakyReLU`."""
     slope = float(step.layer.negative_slope)
-    return _like(inputs[0], writer.node("LeakyRelu", [inputs[0].name], step.name, alpha=slope))
+    return like(inputs[0], writer.node("LeakyRelu", [inputs[0].name], step.name, alpha=slope))
 
 
 @converts("ELU")
 def elu_layer(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     """Writes `ELU`."""
-    return _like(inputs[0], writer.node("Elu", [inputs[0].name], step.name, alpha=float(step.layer.alpha)))
+    return like(inputs[0], writer.node("Elu", [inputs[0].name], step.name, alpha=float(step.layer.alpha)))
 
 
 @converts("PReLU")
@@ -112,22 +124,27 @@ def prelu_layer(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     value = inputs[0]
     slopes = array(step.layer.alpha)[np.newaxis].transpose(value.order())[0]
     slope = writer.constant(f"{step.name}/alpha", slopes)
-    return _like(value, writer.node("PRelu", [value.name, slope], step.name))
+    return like(value, writer.node("PRelu", [value.name, slope], step.name))
 
 
 @converts("Softmax")
 def softmax_layer(writer: Writer, step: Step, inputs: list[Value]) -> Value:
-    """Writes `Softmax` over one axis."""
-    axis: Any = step.layer.axis
-    if not isinstance(axis, int):
-        raise UnsupportedError(f"layer {step.layer.name!r} (Softmax) goes over several axes")
-    return _like(inputs[0], writer.node("Softmax", [inputs[0].name], step.name, axis=inputs[0].axis(axis)))
+    """Writes `Softmax` over one axis, its parts over several."""
+    axis, value, name = step.layer.axis, inputs[0], step.name
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    if len(axes) == 1:
+        return like(value, writer.node("Softmax", [value.name], name, axis=value.axis(axes[0])))
+    largest = writer.reduce("ReduceMax", value, axes, f"{name}/largest")
+    power = writer.node("Exp", [writer.node("Sub", [value.name, largest], f"{name}/difference")], f"{name}/power")
+    total = writer.reduce("ReduceSum", replace(value, name=power), axes, f"{name}/total")
+    return like(value, writer.node("Div", [power, total], name))
 
 
 def _clip(writer: Writer, name: str, value: Value, low: float, high: float) -> Value:
-    bounds = [writer.constant(f"bound/{bound:g}", np.array(bound)) for bound in (low, high)]
-    return _like(value, writer.node("Clip", [value.name, *bounds], name))
+    bounds = [writer.constant(f"{name}/{end}", bound) for end, bound in (("low", low), ("high", high))]
+    return like(value, writer.node("Clip", [value.name, *bounds], name))
 
 
-def _like(value: Value, name: str) -> Value:
+def like(value: Value, name: str) -> Value:
+    """Returns a value that lies as another does."""
     return Value(name, value.shape, value.channels_first)

@@ -4,9 +4,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.export.graph import activations, convolution, dense, merging, normalization, pooling, shapes
+from kerasdl.export.graph import (
+    activations,
+    attention,
+    convolution,
+    dense,
+    encoding,
+    merging,
+    normalization,
+    operation_shapes,
+    operations,
+    pooling,
+    recurrent,
+    shapes,
+)
 from kerasdl.export.graph.fold import simplify
-from kerasdl.export.graph.plan import Plan, Source, Step, UnsupportedError, read_plan
+from kerasdl.export.graph.plan import Plan, Source, Step, UnsupportedError, blaming
+from kerasdl.export.graph.reading import read_plan
 from kerasdl.export.graph.registry import CONVERTERS
 from kerasdl.export.graph.writer import Value, Writer
 
@@ -14,9 +28,39 @@ if TYPE_CHECKING:
     from kerasdl.data.dataset import Scaling
     from kerasdl.export.target import Target
 
-GROUPS = (activations, convolution, dense, merging, normalization, pooling, shapes)
+# What registers its converters by being imported.
+GROUPS = (
+    activations,
+    attention,
+    convolution,
+    dense,
+    encoding,
+    merging,
+    normalization,
+    operation_shapes,
+    operations,
+    pooling,
+    recurrent,
+    shapes,
+)
 
 # ONNX files carry the version of their container beside that of their operators; 8 is the oldest that holds opset 18.
+# The types that an input may have, and what ONNX calls them.
+TYPES = {
+    "bool": "BOOL",
+    "float16": "FLOAT16",
+    "float32": "FLOAT",
+    "float64": "DOUBLE",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "int8": "INT8",
+    "uint8": "UINT8",
+}
+
+# Steps that read whole numbers as they are.
+INDICES = {"CategoryEncoding", "Embedding"}
+
 CONTAINER_VERSION = {18: 8, 19: 9, 20: 9, 21: 10}
 
 
@@ -34,19 +78,30 @@ def build_graph(model: Any, target: "Target", scaling: "Scaling | None" = None) 
     Raises:
         UnsupportedError: Something in the model has no ONNX nodes here; the message names it.
     """
-    plan = read_plan(model)
+    refused: dict[str, UnsupportedError] = {}
+    while True:
+        try:
+            return _build(read_plan(model, refused), target, scaling)
+        except UnsupportedError as error:
+            # What a layer does in a way that has no converter may be a sum of operations that have.
+            known = next((first for name, first in refused.items() if f"{error.step}/".startswith(f"{name}/")), None)
+            if known is not None or error.step is None:
+                raise (known or error) from error
+            refused[error.step] = error
+
+
+def _build(plan: Plan, target: "Target", scaling: "Scaling | None") -> Any:
     if scaling is not None:
         _scale_input(plan, scaling)
-    _check_dtypes(plan)
     simplify(plan)
     writer = Writer(target.opset, _reserved(plan, target))
     values = {source.value: _enter(writer, source, target, len(plan.sources)) for source in plan.sources}
     inputs = [values[source.value].name for source in plan.sources]
     for step in plan.steps:
-        if step.kind not in CONVERTERS:
-            raise UnsupportedError(f"layer {step.name!r} ({step.kind})")
-        values[step.output] = CONVERTERS[step.kind](writer, step, [values[value] for value in step.inputs])
-    leaving = [writer.as_keras(values[value]) for value in plan.outputs]
+        with blaming(step):
+            inputs_here = [_readable(writer, step, values[value]) for value in step.inputs]
+            values[step.output] = CONVERTERS[step.kind](writer, step, inputs_here)
+    leaving = [writer.as_float(writer.as_keras(values[value])) for value in plan.outputs]
     return _assemble(writer, plan, target, inputs, leaving)
 
 
@@ -60,19 +115,18 @@ def _scale_input(plan: Plan, scaling: "Scaling") -> None:
     plan.steps.insert(0, Step("Scaling", "scaling", [source.value], scaled, source.shape, weights=weights))
 
 
-def _check_dtypes(plan: Plan) -> None:
-    for source in plan.sources:
-        kinds = {step.kind for step in plan.readers(source.value)}
-        whole = source.dtype in {"int32", "int64"} and kinds <= {"Embedding"}
-        if source.dtype != "float32" and not whole:
-            raise UnsupportedError(f"input {source.name!r} is {source.dtype} and read by {', '.join(sorted(kinds))}")
-
-
 def _enter(writer: Writer, source: Source, target: "Target", count: int) -> Value:
+    if source.dtype not in TYPES:
+        raise UnsupportedError(f"input {source.name!r} is {source.dtype}")
     name = writer.unique(target.input if count == 1 else source.name)
     if source.dtype != "float32":
-        writer.index_names.add(name)
+        writer.other_types[name] = source.dtype
     return Value(name, (None, *source.shape[1:]))
+
+
+def _readable(writer: Writer, step: Step, value: Value) -> Value:
+    """Casts an input of another type once, as Keras' layers do with what they read, but for those that take indices."""
+    return value if step.kind in INDICES else writer.as_float(value)
 
 
 def _assemble(writer: Writer, plan: Plan, target: "Target", inputs: list[str], leaving: list[Value]) -> Any:
@@ -80,9 +134,10 @@ def _assemble(writer: Writer, plan: Plan, target: "Target", inputs: list[str], l
 
     names = _name_outputs(writer, plan, target, leaving)
     batch: str | int = "batch" if target.dynamic_batch else 1
-    types = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
     entering = [
-        helper.make_tensor_value_info(name, types[source.dtype], _shape(source.shape, batch, name))
+        helper.make_tensor_value_info(
+            name, getattr(TensorProto, TYPES[source.dtype]), _shape(source.shape, batch, name)
+        )
         for name, source in zip(inputs, plan.sources, strict=True)
     ]
     results = [

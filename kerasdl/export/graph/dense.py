@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kerasdl.export.graph.plan import Step, UnsupportedError, array
+from kerasdl.export.graph.plan import Step, array
 from kerasdl.export.graph.registry import converts
 from kerasdl.export.graph.writer import Value, Writer
 
@@ -28,14 +28,8 @@ def dense(writer: Writer, step: Step, inputs: list[Value]) -> Value:
 def embedding(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     """Writes `Gather`; indices that come as other numbers are cast first, as Keras does."""
     layer, value = step.layer, writer.as_keras(inputs[0])
-    if layer.mask_zero:
-        raise UnsupportedError(f"layer {layer.name!r} (Embedding) masks zeros")
-    from onnx import TensorProto
-
     table = writer.constant(f"{step.name}/embeddings", array(layer.embeddings))
-    indices = value.name
-    if not writer.is_index(value.name):
-        indices = writer.node("Cast", [value.name], f"{step.name}/indices", to=TensorProto.INT32)
+    indices = writer.as_indices(value, step.name)
     return Value(writer.node("Gather", [table, indices], step.name, axis=0), step.shape)
 
 

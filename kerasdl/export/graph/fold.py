@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from kerasdl.export.graph.plan import Plan, Step, UnsupportedError, array
+from kerasdl.export.graph.plan import Plan, Step, UnsupportedError, array, blaming
 
 NOTHING = {
     "ActivityRegularization",
@@ -21,12 +21,39 @@ NOTHING = {
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    # Augmentation, which leaves images as they are outside of training.
+    "AugMix",
+    "CutMix",
+    "MixUp",
+    "RandAugment",
+    "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
 }
 CONVOLUTIONS = {"Conv1D", "Conv2D", "Conv3D"}
 DEPTHWISE = {"DepthwiseConv1D", "DepthwiseConv2D"}
 SEPARABLE = {"SeparableConv1D", "SeparableConv2D"}
 TRANSPOSED = {"Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"}
 SPATIAL = CONVOLUTIONS | DEPTHWISE | TRANSPOSED
+
+# Layers that no converter sees, as they have become others, or nothing, by then.
+REWRITTEN = NOTHING | SEPARABLE | {"Normalization", "Rescaling"}
 
 # A uniform (x - offset) / scale is folded only while |offset / scale| stays this small: beyond it, the difference of
 # two large float32 sums would lose digits that the subtraction before the product keeps.
@@ -50,7 +77,8 @@ def simplify(plan: Plan) -> Plan:
         if step.kind in SEPARABLE:
             _split(plan, step)
     for step in plan.steps:
-        _collect(step)
+        with blaming(step):
+            _collect(step)
     for step in list(plan.steps):
         if step.kind == "BatchNormalization" and (_fold_back(plan, step) or _fold_forward(plan, step)):
             plan.remove(step)
@@ -99,10 +127,12 @@ def _collect(step: Step) -> None:
     elif step.kind == "Normalization":
         import keras
 
+        mean, deviation = array(layer.mean), np.maximum(np.sqrt(array(layer.variance)), keras.config.epsilon())
         if layer.invert:
-            raise UnsupportedError(f"layer {layer.name!r} (Normalization) inverts")
-        deviation = np.maximum(np.sqrt(array(layer.variance)), keras.config.epsilon())
-        step.kind, step.weights = "Scaling", {"offset": array(layer.mean), "scale": deviation}
+            # x * deviation + mean
+            step.kind, step.weights = "Scaling", {"offset": -mean / deviation, "scale": 1.0 / deviation}
+        else:
+            step.kind, step.weights = "Scaling", {"offset": mean, "scale": deviation}
 
 
 def _collect_batch_normalization(step: Step) -> None:

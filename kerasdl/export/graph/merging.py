@@ -11,7 +11,7 @@ TOGETHER = {"Average": "Mean", "Maximum": "Max", "Minimum": "Min"}
 @converts(*PAIRWISE)
 def pairwise(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     """Writes a chain of binary operators."""
-    values = _together(writer, step, inputs)
+    values = together(writer, step, inputs)
     name = values[0].name
     for count, value in enumerate(values[1:], start=2):
         last = count == len(values)
@@ -20,9 +20,9 @@ def pairwise(writer: Writer, step: Step, inputs: list[Value]) -> Value:
 
 
 @converts(*TOGETHER)
-def together(writer: Writer, step: Step, inputs: list[Value]) -> Value:
+def at_once(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     """Writes one operator that takes any number of values."""
-    values = _together(writer, step, inputs)
+    values = together(writer, step, inputs)
     name = writer.node(TOGETHER[step.kind], [value.name for value in values], step.name)
     return Value(name, step.shape, values[0].channels_first)
 
@@ -30,7 +30,7 @@ def together(writer: Writer, step: Step, inputs: list[Value]) -> Value:
 @converts("Concatenate")
 def concatenate(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     """Writes `Concat` along the axis that Keras' axis is in the graph."""
-    values = _together(writer, step, inputs)
+    values = together(writer, step, inputs)
     axis = values[0].axis(step.layer.axis)
     return Value(
         writer.node("Concat", [value.name for value in values], step.name, axis=axis),
@@ -39,7 +39,7 @@ def concatenate(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     )
 
 
-def _together(writer: Writer, step: Step, inputs: list[Value]) -> list[Value]:
+def together(writer: Writer, step: Step, inputs: list[Value]) -> list[Value]:
     """Brings values into one layout: the channels stay first where they are so in any."""
     if len({value.rank for value in inputs}) != 1:
         raise UnsupportedError(f"layer {step.layer.name!r} ({step.kind}) takes values of different ranks")

@@ -1,6 +1,7 @@
 """Reads a Keras model as a flat list of steps, nested models opened, without running it."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +9,23 @@ import numpy as np
 
 
 class UnsupportedError(Exception):
-    """The graph writer has no ONNX nodes for something in the model; Keras' own exporter may."""
+    """The graph writer has no ONNX nodes for something in the model; Keras' own exporter may.
+
+    Attributes:
+        step: The name of the step whose layer it is, where it is known.
+    """
+
+    step: str | None = None
+
+
+@contextlib.contextmanager
+def blaming(step: "Step") -> Iterator[None]:
+    """Says of what is not supported inside to which step it belongs."""
+    try:
+        yield
+    except UnsupportedError as error:
+        error.step = error.step or step.name
+        raise
 
 
 @dataclass
@@ -25,6 +42,8 @@ class Step:
         layer: The Keras layer, for its settings.
         weights: Its arrays, float64, in Keras' layout; folding changes them.
         activation: For an `"Activation"`: the Keras function.
+        arguments: For an operation, or a layer that takes more than one tensor by name: what it was called with, by
+            name; a `Link` stands for a tensor.
         any_order: For a `"Flatten"`: its readers can take the features in any order.
     """
 
@@ -37,6 +56,14 @@ class Step:
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     activation: Any = None
     any_order: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A tensor among a step's arguments: its place in `Step.inputs`."""
+
+    place: int
 
 
 @dataclass
@@ -86,30 +113,9 @@ class Plan:
         self.outputs = [step.inputs[0] if value == step.output else value for value in self.outputs]
 
 
-def read_plan(model: Any) -> Plan:
-    """Reads a built Sequential or functional model.
-
-    Args:
-        model: The Keras model.
-
-    Returns:
-        Its steps; a layer's fused activation is a step of its own.
-
-    Raises:
-        UnsupportedError: The model is not a graph of layers, or a layer is called in a way that has no plain meaning.
-    """
-    if not is_graph(model):
-        raise UnsupportedError(f"model {model.name!r} is subclassed ({type(model).__name__})")
-    reader = _Reader()
-    sources = [reader.source(tensor) for tensor in model.inputs]
-    reader.walk(model.outputs, prefix="")
-    outputs = [reader.values[id(tensor)] for tensor in model.outputs]
-    return Plan(sources, reader.steps, outputs, list(getattr(model, "output_names", [])))
-
-
 def is_graph(model: Any) -> bool:
     """Tells whether a model is a built Sequential or functional one whose `call` nobody has overridden."""
-    owner = _owner(model, "call")
+    owner = owner_of(model, "call")
     if owner.__module__.startswith("keras.src.models") and owner.__name__ in {"Functional", "Sequential"}:
         try:
             return bool(model.inputs and model.outputs)
@@ -125,110 +131,6 @@ def array(variable: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(variable), dtype=np.float64)
 
 
-def _owner(thing: Any, method: str) -> type:
+def owner_of(thing: Any, method: str) -> type:
+    """Returns the class that defines a method of an object."""
     return next(base for base in type(thing).__mro__ if method in vars(base))
-
-
-def kind_of(layer: Any) -> str:
-    """Names the Keras class whose work a layer does.
-
-    Raises:
-        UnsupportedError: The layer computes something of its own.
-    """
-    for method in ("call", "__call__"):
-        if not _owner(layer, method).__module__.startswith("keras.src."):
-            raise UnsupportedError(f"layer {layer.name!r} is custom ({type(layer).__name__})")
-    base = next(base for base in type(layer).__mro__ if base.__module__.startswith("keras.src."))
-    if not base.__module__.startswith(("keras.src.layers", "keras.src.models")):
-        raise UnsupportedError(f"{layer.name!r} is a bare operation (keras.ops, {base.__name__})")
-    return base.__name__
-
-
-class _Reader:
-    """Walks Keras' recorded calls backwards from the outputs, and writes steps forwards."""
-
-    def __init__(self) -> None:
-        self.values: dict[int, int] = {}
-        self.steps: list[Step] = []
-        self._count = 0
-
-    def new_value(self) -> int:
-        self._count += 1
-        return self._count
-
-    def source(self, tensor: Any) -> Source:
-        value = self.values[id(tensor)] = self.new_value()
-        layer = getattr(tensor, "_keras_history", (None,))[0]
-        return Source(value, getattr(layer, "name", tensor.name), tuple(tensor.shape), str(tensor.dtype))
-
-    def walk(self, outputs: Iterable[Any], prefix: str) -> None:
-        """Reads what the outputs need; a stack of its own, as deep models would exceed Python's."""
-        stack = list(outputs)
-        while stack:
-            tensor = stack[-1]
-            if id(tensor) in self.values:
-                stack.pop()
-                continue
-            layer, node_index, _ = tensor._keras_history
-            node = layer._inbound_nodes[node_index]
-            missing = [each for each in node.input_tensors if id(each) not in self.values]
-            if missing:
-                stack.extend(missing)
-                continue
-            self._read(layer, node, prefix)
-
-    def _read(self, layer: Any, node: Any, prefix: str) -> None:
-        _check_call(layer, node)
-        inputs = [self.values[id(tensor)] for tensor in node.input_tensors]
-        name = prefix + layer.name
-        if is_graph(layer):
-            self._open(layer, node, inputs, name)
-            return
-        kind = kind_of(layer)
-        if len(node.outputs) != 1:
-            raise UnsupportedError(f"layer {layer.name!r} ({kind}) has {len(node.outputs)} outputs")
-        shape = tuple(node.outputs[0].shape)
-        step = Step(kind, name, inputs, self.new_value(), shape, layer)
-        self.steps.append(step)
-        self.values[id(node.outputs[0])] = self._with_activation(step)
-
-    def _open(self, model: Any, node: Any, inputs: list[int], name: str) -> None:
-        """Reads a nested model in place; it may be called more than once, so its values are forgotten afterwards."""
-        outer = self.values
-        self.values = {id(tensor): value for tensor, value in zip(model.inputs, inputs, strict=True)}
-        self.walk(model.outputs, prefix=f"{name}/")
-        results = [self.values[id(tensor)] for tensor in model.outputs]
-        self.values = outer
-        for tensor, value in zip(node.outputs, results, strict=True):
-            self.values[id(tensor)] = value
-
-    def _with_activation(self, step: Step) -> int:
-        import keras
-
-        function = getattr(step.layer, "activation", None)
-        if function is None or function is keras.activations.linear:
-            return step.output
-        if step.kind == "Activation":
-            step.activation = function
-            return step.output
-        label = getattr(function, "__name__", type(function).__name__)
-        activation = Step("Activation", f"{step.name}/{label}", [step.output], self.new_value(), step.shape)
-        activation.activation = function
-        self.steps.append(activation)
-        return activation.output
-
-
-def _check_call(layer: Any, node: Any) -> None:
-    arguments = node.arguments
-    for key, given in arguments.kwargs.items():
-        if not (given is None or (key == "training" and given is False)):
-            raise UnsupportedError(f"layer {layer.name!r} is called with {key}={given!r}")
-    if len(arguments.args) != 1:
-        raise UnsupportedError(
-            f"layer {layer.name!r} ({type(layer).__name__}) is called with {len(arguments.args)} arguments"
-        )
-    policy = getattr(layer, "compute_dtype", "float32")
-    if policy != "float32" and layer.weights:
-        raise UnsupportedError(f"layer {layer.name!r} computes in {policy}")
-    if getattr(layer, "quantization_mode", None) is not None:
-        raise UnsupportedError(f"layer {layer.name!r} is quantized by Keras ({layer.quantization_mode})")

@@ -44,7 +44,7 @@ def permute(writer: Writer, step: Step, inputs: list[Value]) -> Value:
 @converts("RepeatVector")
 def repeat_vector(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     """Writes `Unsqueeze` and `Tile`: `(batch, features)` to `(batch, n, features)`."""
-    axis = writer.constant("axis/1", [1], "int64")
+    axis = writer.constant(f"{step.name}/axis", [1], "int64")
     single = writer.node("Unsqueeze", [inputs[0].name, axis], f"{step.name}/unsqueeze")
     times = writer.constant(f"{step.name}/repeats", [1, step.layer.n, 1], "int64")
     return Value(writer.node("Tile", [single, times], step.name), step.shape)

@@ -1,7 +1,7 @@
 """Collects ONNX nodes and constants, and knows for each value in which layout it lies."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,9 +53,11 @@ class Writer:
         self.opset = opset
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray] = {}
-        self.index_names: set[str] = set()
+        # The inputs that are not float32, and their types.
+        self.other_types: dict[str, str] = {}
         self._contents: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._names = set(reserved)
+        self._cast: dict[str, str] = {}
         self._moved: dict[tuple[str, bool], Value] = {}
 
     def unique(self, name: str) -> str:
@@ -85,6 +87,19 @@ class Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
         return output
 
+    def node_with_two(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> tuple[str, str]:
+        """Adds a node of which the first two outputs are wanted, as of ONNX's recurrent ones."""
+        from onnx import helper
+
+        first, second = self.unique(name), self.unique(f"{name}/last")
+        self.nodes.append(helper.make_node(kind, list(inputs), [first, second], name=first, **attributes))
+        return first, second
+
+    def reduce(self, kind: str, value: Value, axes: Iterable[int], name: str, keep: bool = True) -> str:
+        """Adds a reduction, such as `"ReduceMean"`, over axes of the Keras shape, wherever they lie."""
+        numbers = self.constant(f"{name}/axes", sorted(value.axis(axis) for axis in axes), "int64")
+        return self.node(kind, [value.name, numbers], name, keepdims=int(keep))
+
     def constant(self, name: str, array: np.ndarray | Sequence[float] | float, dtype: str = "float32") -> str:
         """Adds a constant, or finds one with the same contents, and returns its name."""
         contents = np.ascontiguousarray(np.asarray(array, dtype=dtype))
@@ -94,15 +109,27 @@ class Writer:
             self.constants[self._contents[key]] = contents
         return self._contents[key]
 
-    def is_index(self, name: str) -> bool:
-        """Tells whether a tensor holds whole numbers, as an input of an embedding does."""
-        return name in self.index_names
+    def as_float(self, value: Value) -> Value:
+        """Casts an input of another type to float32, once."""
+        if value.name not in self.other_types:
+            return value
+        if value.name not in self._cast:
+            from onnx import TensorProto
+
+            self._cast[value.name] = self.node("Cast", [value.name], f"{value.name}/float", to=TensorProto.FLOAT)
+        return replace(value, name=self._cast[value.name])
+
+    def as_indices(self, value: Value, name: str) -> str:
+        """Returns the name of a value as whole numbers that can be indices; what has another type is cast."""
+        if self.other_types.get(value.name) in {"int32", "int64"}:
+            return value.name
+        from onnx import TensorProto
+
+        return self.node("Cast", [value.name], f"{name}/indices", to=TensorProto.INT32)
 
     def rename(self, old: str, new: str) -> None:
-        """Gives a node's output, and the node that bears its name, another one."""
+        """Gives a value another name; the node that writes it keeps its own, which is its layer's."""
         for node in self.nodes:
-            if node.name == old:
-                node.name = new
             for names in (node.input, node.output):
                 for position, name in enumerate(names):
                     if name == old:
