@@ -8,8 +8,12 @@ from typing import Any
 
 from kerasdl import backend
 from kerasdl.export.benchmark.runners import MODULES
+from kerasdl.export.benchmark.settings import Settings
 from kerasdl.export.benchmark.sources import Source
 from kerasdl.export.session import CPU, CUDA, TENSORRT, missing
+
+# How a Keras model is called: as people do it first, and as one does who serves it from Keras.
+MODES = ("predict_on_batch", "compiled")
 
 SHORT = {CPU: "CPU", CUDA: "CUDA", TENSORRT: "TensorRT"}
 
@@ -63,29 +67,34 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def find_candidates(sources: Sequence[Source]) -> tuple[list[Candidate], list[Missing]]:
+def find_candidates(sources: Sequence[Source], settings: Settings) -> tuple[list[Candidate], list[Missing]]:
     """Lists the rows of a benchmark.
 
     Args:
         sources: The files.
+        settings: Tells the threads and the backends.
 
     Returns:
         The rows, and each runtime, provider or backend that cannot work here with its reason.
     """
+    threads = sorted(set(settings.threads)) or sorted({1, cores()})
+    backends = settings.backends or tuple(backend.MODULES)
     candidates: list[Candidate] = []
     lacking: dict[str, str] = {}
     for source in sources:
         runtime = source.runtime
         if runtime == "keras":
-            lacking.update({name: "not installed here" for name in backend.MODULES if name not in backend.installed()})
-            for name in backend.installed():
-                candidates += [Candidate(source, name, mode) for mode in ("predict_on_batch", "compiled")]
+            for name in backends:
+                if name in backend.installed():
+                    candidates += [Candidate(source, name, mode) for mode in MODES]
+                else:
+                    lacking[f"Keras on {name}"] = "not installed here"
         elif not _installed(runtime):
             lacking[f"{source.path.name} by {runtime}"] = f"{MODULES[runtime]} is not installed here"
         elif runtime == "onnxruntime":
-            candidates += _by_provider(source, lacking)
+            candidates += _by_provider(source, threads, lacking)
         elif runtime == "litert":
-            candidates += [Candidate(source, "CPU", threads=threads) for threads in _threads()]
+            candidates += [Candidate(source, "CPU", threads=number) for number in threads]
         elif runtime == "torch-export":
             candidates += [Candidate(source, "torch", mode) for mode in ("", "torch.compile")]
         else:
@@ -97,11 +106,7 @@ def _installed(runtime: str) -> bool:
     return importlib.util.find_spec(MODULES[runtime]) is not None
 
 
-def _threads() -> list[int]:
-    return sorted({1, cores()})
-
-
-def _by_provider(source: Source, lacking: dict[str, str]) -> list[Candidate]:
+def _by_provider(source: Source, threads: Sequence[int], lacking: dict[str, str]) -> list[Candidate]:
     """Lists the rows of an ONNX file; a provider is asked for where its libraries load and a device is there."""
     import onnxruntime
 
@@ -115,4 +120,4 @@ def _by_provider(source: Source, lacking: dict[str, str]) -> list[Candidate]:
         rows += [Candidate(source, provider, mode) for mode in ("", "IO binding")]
         if provider == CUDA:
             rows.append(Candidate(source, provider, "CUDA graph"))
-    return rows + [Candidate(source, CPU, threads=threads) for threads in _threads()]
+    return rows + [Candidate(source, CPU, threads=number) for number in threads]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kerasdl.commands import PlainCommand, plain_errors
-from kerasdl.errors import UserError
+from kerasdl.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from kerasdl.export.benchmark.settings import Settings
@@ -30,6 +30,12 @@ def benchmark(
         bool | None, typer.Option("--server/--no-server", help="Whether to load each row with requests, too.")
     ] = None,
     server_seconds: Annotated[float | None, typer.Option(help="Seconds of requests at each load.")] = None,
+    threads: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Threads of ONNX Runtime on the CPU [default: 1, all cores].")
+    ] = None,
+    backends: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Keras' backends [default: all that are installed].")
+    ] = None,
     shape: Annotated[
         list[str] | None,
         typer.Option(metavar="[INPUT=]NxN", help="The shape of a row where the file leaves it open; repeatable."),
@@ -51,7 +57,9 @@ def benchmark(
     """
     with plain_errors():
         given = {
-            "batch_sizes": _numbers(batch_sizes),
+            "batch_sizes": _numbers("--batch-sizes", batch_sizes),
+            "backends": None if backends is None else _backends(backends),
+            "threads": _numbers("--threads", threads),
             "seconds": seconds,
             "rounds": rounds,
             "server": server,
@@ -80,6 +88,7 @@ def _run(
     if not found.rows:
         raise UserError("; ".join(f"{each.what}: {each.reason}" for each in found.missing) or "nothing was measured")
     show(found)
+    folder.mkdir(exist_ok=True)
     for path in found.save(folder):
         print(f"wrote {path}", flush=True)
     if found.interrupted:
@@ -97,8 +106,6 @@ def _check_folder(paths: list[Path], out: Path | None, force: bool) -> Path:
             raise UserError(f"--out: {out} is a file; give a folder")
         if not out.exists() and not out.parent.is_dir():
             raise UserError(f"--out: there is no folder {out.parent}; make it first")
-        if first.exists():
-            out.mkdir(exist_ok=True)
     there = [folder / name for name in (JSON_NAME, FIGURE_NAME) if (folder / name).exists()]
     if there and not force:
         raise UserError(f"{there[0]}: already there; give --force to overwrite it, or another --out")
@@ -121,6 +128,8 @@ def _settings(target: str | None, given: dict[str, Any]) -> "Settings":
         if table is None:
             raise UserError(f"--target: {target} has no [benchmark] table")
         fields = table.model_dump(exclude_none=True)
+        # 0 leaves the threads to the runtime, which is one of the rows that are there by default.
+        fields["threads"] = (fields["threads"],) if fields.get("threads") else ()
         base = {name: value for name, value in fields.items() if name in Settings.model_fields}
     try:
         return Settings.model_validate({**base, **given})
@@ -131,13 +140,23 @@ def _settings(target: str | None, given: dict[str, Any]) -> "Settings":
         raise UserError(f"--{name}: {first['input']!r} cannot be used: {said[0].lower()}{said[1:]}") from error
 
 
-def _numbers(text: str | None) -> tuple[int, ...] | None:
+def _backends(text: str) -> tuple[str, ...]:
+    from kerasdl.backend import MODULES
+
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in MODULES:
+            raise UserError(f"--backends: {name!r} is not a backend of kerasdl; {nearest(name, MODULES)}")
+    return names
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise UserError(f"--batch-sizes: {text!r} is no list of whole numbers, such as 1,8,64") from None
+        raise UserError(f"{option}: {text!r} is no list of whole numbers, such as 1,8,64") from None
 
 
 def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:

@@ -73,7 +73,7 @@ def benchmark(
         stack.enter_context(progress)
         sources = find_sources(_files(paths, stack))
         machine = describe()
-        candidates, missing = find_candidates(sources)
+        candidates, missing = find_candidates(sources, settings)
         if not candidates:
             reasons = "; ".join(f"{each.what}: {each.reason}" for each in missing)
             raise UserError(f"nothing can be measured here: {reasons}")
@@ -210,7 +210,8 @@ def _summarize(runners: Sequence[Runner], found: Benchmark) -> None:
         runner.row.loads = [_load(runner, fraction) for fraction in sorted(runner.served)]
         if runner.row.cells:
             found.rows.append(runner.row)
-    unstable = [f"{row.label} ({size})" for row in found.rows for size, cell in row.cells.items() if not cell.stable]
+    sizes = {row.label: [str(size) for size, cell in row.cells.items() if not cell.stable] for row in found.rows}
+    unstable = [f"{label} ({', '.join(those)})" for label, those in sizes.items() if those]
     if unstable:
         found.notes.append(
             f"not stable after {found.settings.warm_up:g} s of warming up (rows at once): {'; '.join(unstable)}"

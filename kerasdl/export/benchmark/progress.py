@@ -43,7 +43,8 @@ class Progress:
         serving = settings.server_seconds * len(settings.loads) if settings.server else 0.0
         seconds = rows * (BEFORE + 2.0 + measuring + serving)
         self._console.print(
-            f"{rows} rows, each in a process of its own: about {seconds / 60:.1f} minutes", highlight=False
+            f"{rows} row{'' if rows == 1 else 's'}, each in a process of its own: about {seconds:.0f} s",
+            highlight=False,
         )
         self._bars.update(self._task, total=rows * (2 + settings.rounds + 3 * settings.server), completed=0)
 

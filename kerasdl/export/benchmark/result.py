@@ -76,7 +76,7 @@ class Row:
         file: Its name, as short as it is unique.
         candidate: What was asked for.
         provider: What really computed.
-        precision: Of its weights.
+        precision: Of its weights, or the lower one that the runtime computes in.
         import_seconds: Of importing the runtime, once.
         load_seconds: Of opening the file, once, its bytes in the system's cache.
         facts: Versions, threads, and what else the runtime tells.

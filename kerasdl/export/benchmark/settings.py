@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 LARGEST_BATCH = 4096
+MOST_THREADS = 1024
 
 
 class Settings(BaseModel):
@@ -16,6 +17,8 @@ class Settings(BaseModel):
         server: Whether the server scenario is measured.
         server_seconds: How long each row is loaded at each fraction, all rounds together.
         loads: The arrival rates of the server scenario, as fractions of the measured capacity.
+        threads: For runtimes that are told how many on the CPU: one row for each; by default one and all cores.
+        backends: On which Keras models are called; by default all that are installed.
         agreement: The share of rows with the same class as the float32 file, under which a row is not chosen.
         seed: Draws rows and arrivals.
     """
@@ -29,6 +32,8 @@ class Settings(BaseModel):
     server: bool = True
     server_seconds: float = Field(default=1.0, gt=0, le=3600)
     loads: tuple[float, ...] = (0.5, 0.8)
+    threads: tuple[int, ...] = ()
+    backends: tuple[str, ...] = ()
     agreement: float = Field(default=0.99, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
 
@@ -43,6 +48,13 @@ class Settings(BaseModel):
         if not sizes or not all(1 <= size <= LARGEST_BATCH for size in sizes):
             raise ValueError(f"give whole numbers from 1 to {LARGEST_BATCH}")
         return sizes
+
+    @field_validator("threads")
+    @classmethod
+    def _positive(cls, threads: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(1 <= number <= MOST_THREADS for number in threads):
+            raise ValueError(f"give whole numbers from 1 to {MOST_THREADS}")
+        return threads
 
     @field_validator("loads")
     @classmethod

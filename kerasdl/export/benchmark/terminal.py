@@ -63,7 +63,7 @@ def _latencies(cells: Sequence[tuple[Row, Cell]], size: int) -> Table:
     table = Table(title=f"{size} row{'' if size == 1 else 's'} at once", title_justify="left")
     table.add_column("file", overflow="fold")
     table.add_column("called by", overflow="fold")
-    table.add_column("weights")
+    table.add_column("precision")
     table.add_column("calls", justify="right")
     for name in ("median", "p90", "p95", "p99", "rows/s", "first run"):
         table.add_column(name, justify="right")
