@@ -24,7 +24,9 @@ from kerasdl.watch.table import STATISTICS
 LOCK_NAME = "run.lock"
 STUDY_NAME = "study.toml"
 WEIGHTS_NAME = "weights"
-GRADIENT_COLUMNS = ("epoch", "position", "layer", "variable", "quantity", *STATISTICS, "steps", "not_finite")
+_WEIGHT_COLUMNS = ("position", "layer", "variable", "quantity", *STATISTICS, "steps", "not_finite")
+GRADIENT_COLUMNS = ("epoch", *_WEIGHT_COLUMNS)
+SEEN_COLUMNS = ("trial", *_WEIGHT_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -192,20 +194,18 @@ class RunWriter:
         with self._transaction():
             self._connection.executemany("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?, ?)", rows)
 
-    def record_gradients(self, epoch: int, gradients: Iterable[Mapping[str, Any]]) -> None:
+    def record_gradients(self, epoch: int, gradients: Iterable[Sequence[Any]]) -> None:
         """Writes what was seen of the gradients of one epoch.
 
         Args:
             epoch: 1 is the first.
-            gradients: Rows with `trial`, `position`, `layer`, `variable`, `quantity`, the statistics `mean`, `median`,
-                `p05`, `p95`, `maximum` (NaN of no value), `steps` and `not_finite`.
+            gradients: Rows with the values of `SEEN_COLUMNS` in their order; statistics are NaN of no value.
         """
-        names = ("trial", *GRADIENT_COLUMNS)
-        places = ", ".join(f":{name}" for name in names)
-        query = f"INSERT OR REPLACE INTO gradient ({', '.join(names)}) VALUES ({places})"
+        places = ", ".join("?" * (1 + len(SEEN_COLUMNS)))
+        query = f"INSERT OR REPLACE INTO gradient (epoch, {', '.join(SEEN_COLUMNS)}) VALUES ({places})"
         with self._transaction():
             # SQLite keeps NaN as null.
-            self._connection.executemany(query, [{**row, "epoch": epoch} for row in gradients])
+            self._connection.executemany(query, ((epoch, *row) for row in gradients))
 
     def record_measures(self, epoch: int, measures: Mapping[int, Mapping[str, float]]) -> None:
         """Writes what was measured after an epoch.

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -121,6 +121,18 @@ class PackTrainer:
         Args:
             how: A sentence on why they run together.
         """
+        for _ in self.epochs(how):
+            pass
+
+    def epochs(self, how: str) -> Iterator[int]:
+        """Trains as `run` does, and stops after each epoch until the next is asked for.
+
+        Args:
+            how: A sentence on why they run together.
+
+        Yields:
+            The epoch that ended; 1 is the first.
+        """
         trials = [trial for seat in self._seats for trial in seat.member.trials]
         self._recorder.started(trials, f"{how}; {self.choice.why}" if self.choice.why else how, self.trained)
         if not self.trained:
@@ -142,6 +154,7 @@ class PackTrainer:
             self._measure(epoch)
             self._keep(epoch)
             self._regroup(epoch, seconds)
+            yield epoch
         if self._checkpoints is not None:
             self._checkpoints.discard(self._key)
 

@@ -1,6 +1,6 @@
 """What a study watches while its trials train."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def trial_watch(watching: Watching | None, writer: "RunWriter") -> "TrialWatch |
     from kerasdl.watch.trials import TrialWatch
 
     def tell(epoch: int, names: "Names", rows: Mapping[int, np.ndarray]) -> None:
-        writer.record_gradients(epoch, [row for trial, own in rows.items() for row in _statistics(trial, names, own)])
+        writer.record_gradients(epoch, _seen(names, rows))
 
     def tell_measures(epoch: int, names: Sequence[str], rows: Mapping[int, np.ndarray]) -> None:
         means = {trial: dict(zip(names, own.mean(axis=0).tolist(), strict=True)) for trial, own in rows.items()}
@@ -58,20 +58,24 @@ def trial_watch(watching: Watching | None, writer: "RunWriter") -> "TrialWatch |
     )
 
 
-def _statistics(trial: int, names: "Names", rows: np.ndarray) -> list[dict[str, Any]]:
+def _seen(names: "Names", rows: Mapping[int, np.ndarray]) -> Iterator[tuple[Any, ...]]:
+    """Yields the rows of an epoch, as `RunWriter.record_gradients` takes them.
+
+    Args:
+        names: The weights.
+        rows: For each trial by its number, `(steps, names, numbers)`, all of them trained in step.
+    """
     from kerasdl.watch.reduction import QUANTITIES
     from kerasdl.watch.table import statistics
 
-    numbers = statistics(rows)
-    return [
-        {
-            "trial": trial,
-            "position": position,
-            "layer": layer,
-            "variable": variable,
-            "quantity": quantity,
-            **{name: values[position, column].item() for name, values in numbers.items()},
-        }
+    # All at once: an epoch may last no longer than this takes trial by trial.
+    numbers = statistics(np.stack(list(rows.values()), axis=1))
+    columns = [values.reshape(len(rows), -1).tolist() for values in numbers.values()]
+    seen = [
+        (position, layer, variable, quantity)
         for position, (layer, variable) in enumerate(names)
-        for column, quantity in enumerate(QUANTITIES)
+        for quantity in QUANTITIES
     ]
+    for index, trial in enumerate(rows):
+        for what, *values in zip(seen, *(column[index] for column in columns), strict=True):
+            yield (trial, *what, *values)

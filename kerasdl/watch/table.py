@@ -21,13 +21,14 @@ def statistics(values: np.ndarray) -> dict[str, np.ndarray]:
         Arrays of the shape `(...)`: `STATISTICS` in float64, NaN where no value is finite, percentiles interpolated
         linearly; `"steps"`, how many values those rest on; `"not_finite"`, how many were left out.
     """
-    values = np.asarray(values, "float64")
+    values = np.asarray(values)
     finite = np.isfinite(values)
     steps = finite.sum(axis=0)
-    # NaN sorts last: the finite values of each column stand first, in order.
-    ordered = np.sort(np.where(finite, values, np.nan), axis=0)
+    # NaN sorts last: the finite values of each column stand first, in order. Columns that lie in one piece sort faster.
+    columns = np.ascontiguousarray(np.moveaxis(np.where(finite, values, np.nan), 0, -1))
+    ordered = np.moveaxis(np.sort(columns, axis=-1), -1, 0).astype("float64")
     with np.errstate(invalid="ignore"):
-        mean = np.where(finite, values, 0).sum(axis=0) / np.where(steps, steps, np.nan)
+        mean = np.where(finite, values, 0).sum(axis=0, dtype="float64") / np.where(steps, steps, np.nan)
     numbers = dict(
         zip(STATISTICS, (mean, *(_quantile(ordered, steps, share) for share in (0.5, 0.05, 0.95, 1))), strict=True)
     )

@@ -36,16 +36,11 @@ def gradients(share: Callable[[Any], float]) -> Callable[[RunWriter, Any], None]
     def write(writer: RunWriter, trial: Any) -> None:
         for epoch in (1, 2):
             rows = [
-                {
-                    "trial": trial["trial"],
-                    "position": position,
-                    "layer": f"dense_{position // 2 + 1}",
-                    "variable": ("kernel", "bias")[position % 2],
-                    "quantity": quantity,
-                    **dict.fromkeys(("mean", "median", "p05", "p95", "maximum"), value),
-                    "steps": 5,
-                    "not_finite": 0,
-                }
+                (
+                    *(trial["trial"], position, f"dense_{position // 2 + 1}", ("kernel", "bias")[position % 2], quantity),
+                    *(value,) * 5,
+                    *(5, 0),
+                )
                 for position in range(20)
                 for quantity, value in (
                     ("gradient_norm", share(trial) ** (1 - (position // 2) / 9)),

@@ -71,10 +71,13 @@ def reduce(gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Seque
     """
     given = [torch.zeros_like(old[i]) if gradient is None else gradient for i, gradient in enumerate(gradients)]
     given, old, new = (list(map(_float32, tensors)) for tensors in (given, old, new))
-    norms = torch.stack(torch._foreach_norm([*given, *old, *torch._foreach_sub(new, old)])).view(3, len(old))
-    nonzero = torch.stack([torch.count_nonzero(gradient) for gradient in given])
+    measured = [*given, *old, *torch._foreach_sub(new, old), *torch._foreach_sign(given)]
+    norms = torch.stack(torch._foreach_norm(measured)).view(4, len(old))
     sizes = torch.tensor([weight.numel() for weight in old], device=norms.device)
-    rows = torch.stack([norms[0], norms[1], norms[2] / norms[1], (sizes - nonzero) / sizes], dim=1)
+    # The squared norm of the signs counts them; the sign of NaN is zero here.
+    zero_share = (sizes - norms[3].square().round()) / sizes
+    zero_share = torch.where(norms[0].isnan(), norms[0], zero_share)
+    rows = torch.stack([norms[0], norms[1], norms[2] / norms[1], zero_share], dim=1)
     for index, gradient in enumerate(gradients):
         if gradient is None:
             rows[index, 0] = rows[index, 3] = float("nan")
