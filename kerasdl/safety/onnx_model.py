@@ -41,7 +41,7 @@ def check_onnx(path: str | Path) -> None:
             than there are, or an operator is of a domain that onnxruntime does not bring.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     path = Path(path)
     if not path.is_file():
