@@ -91,6 +91,10 @@ def test_images_and_metadata_in_files_of_torch(name, shake, tmp_path):
     export = export_model(model, path, name, classes=["a", "b", "c"])
     assert any("deprecated" in warning and ".pt2" in warning for warning in export.warnings) == (name == "torchscript")
     assert "keras" not in export.runtime
+    if name == "torchscript":
+        import torch
+
+        assert not list(torch.jit.load(path).graph.findAllNodes("aten::to"))
     with zipfile.ZipFile(path) as archive:
         (inside,) = [each for each in archive.namelist() if each.endswith("metadata.json")]
         assert json.loads(archive.read(inside))["classes"] == ["a", "b", "c"]

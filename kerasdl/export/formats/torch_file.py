@@ -30,18 +30,34 @@ def write_torchscript(model: Any, path: Path, ends: Ends, properties: Mapping[st
     """
     import torch
 
-    program = _wrap(model)
+    program = _wrap(model, owns=True)
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of deprecated parts of itself and of Python numbers that it takes for constants; a second
         # batch size is compared.
         warnings.simplefilter("ignore")
         try:
             traced = torch.jit.trace(program, _rows(model, ends), check_trace=False)
+            _drop_conversions(traced.graph)
             frozen = torch.jit.freeze(traced)
         except Exception as error:  # whatever torch raises, with pages of graph
             raise UserError(_first_line(error)) from error
         torch.jit.save(frozen, str(path), _extra_files={"metadata.json": json.dumps(dict(properties))})
     return (DEPRECATED,)
+
+
+def _drop_conversions(graph: Any) -> None:
+    """Takes out the conversions of tensors to the type that they have: Keras asks for one at each step.
+
+    Each also names the device that the trace was made on, which would tie the file to it.
+    """
+    import torch
+
+    torch._C._jit_pass_inline(graph)
+    for node in list(graph.findAllNodes("aten::to")):
+        kinds = [getattr(value.type(), "scalarType", lambda: None)() for value in (node.inputsAt(0), node.output())]
+        if kinds[0] is not None and kinds[0] == kinds[1]:
+            node.output().replaceAllUsesWith(node.inputsAt(0))
+            node.destroy()
 
 
 def write_torch_export(model: Any, path: Path, ends: Ends, properties: Mapping[str, object]) -> tuple[str, ...]:
@@ -65,14 +81,25 @@ def write_torch_export(model: Any, path: Path, ends: Ends, properties: Mapping[s
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            program = torch.export.export(_wrap(model), rows, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(_wrap(model, owns=False), rows, dynamic_shapes=shapes, strict=False)
         except Exception as error:
             raise UserError(_first_line(error)) from error
+        for node in program.graph.nodes:
+            # Where each node comes from in the sources: paths of this machine, and most of the file.
+            for key in ("stack_trace", "nn_module_stack", "source_fn_stack"):
+                node.meta.pop(key, None)
         torch.export.save(program, str(path), extra_files={"metadata.json": json.dumps(dict(properties))})
     return ()
 
 
-def _wrap(model: Any) -> Any:
+def _wrap(model: Any, *, owns: bool) -> Any:
+    """Makes a module of a Keras model.
+
+    Args:
+        model: The model.
+        owns: Whether its weights are the module's. `torch.export` sees Keras' weights as constants, and would write
+            those of the module beside them.
+    """
     import keras
     import torch
 
@@ -83,13 +110,13 @@ def _wrap(model: Any) -> Any:
 
         def __init__(self) -> None:
             super().__init__()
-            self.model = model
+            self.model = model if owns else None
 
         def forward(self, *rows: Any) -> Any:
             inputs = rows[0] if len(rows) == 1 else list(rows)
             if structure is not None:
                 inputs = keras.tree.pack_sequence_as(structure, list(rows))
-            outputs = keras.tree.flatten(self.model(inputs, training=False))
+            outputs = keras.tree.flatten(model(inputs, training=False))
             return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     return Inference().eval()
