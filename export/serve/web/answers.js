@@ -28,7 +28,7 @@ function showClasses(model, output, palette) {
   const order = Array.from(values.keys()).sort((first, second) => values[second] - values[first]).slice(0, SHOWN);
   const rows = order.map((number) =>
     element("tr", {},
-      element("th", { scope: "row" }, palette ? swatch(palette[number]) : null, model.classes[number]),
+      element("th", { scope: "row" }, named(model.classes[number], palette?.[number])),
       probable ? element("td", { className: "share" }, meter(values[number], model.classes[number])) : null,
       element("td", { className: "number" }, write(values[number]))));
   const left = model.classes.length - order.length;
@@ -39,6 +39,10 @@ function showClasses(model, output, palette) {
 
 function meter(value, name) {
   return element("meter", { min: 0, max: 1, value, "aria-label": name });
+}
+
+function named(name, colour) {
+  return element("span", { className: "name" }, colour ? swatch(colour) : null, element("span", {}, name));
 }
 
 function swatch(colour) {
@@ -67,7 +71,7 @@ function showMask(model, output) {
   canvas.setAttribute("aria-label", `Class of each pixel: ${shares.join(", ")}`);
   document.querySelector("#best").replaceChildren(`Mostly ${name(order[0])}`);
   const rows = order.map((number) =>
-    element("tr", {}, element("th", { scope: "row" }, swatch(palette[number]), name(number)),
+    element("tr", {}, element("th", { scope: "row" }, named(name(number), palette[number])),
       element("td", { className: "number" }, percent(pixels[number] / (width * height)))));
   document.querySelector("#details").replaceChildren(canvas, element("table", {}, element("caption", {}, "Part of the pixels"), element("tbody", {}, rows)));
 }

@@ -4,7 +4,6 @@ import { element } from "./elements.js";
 import { flatten, toRow } from "./resize.js";
 
 const SIDE = 320;
-const PEN = SIDE / 10;
 const STEP = SIDE / 32;
 
 export function createPictures(model, section, onRow, onEmpty) {
@@ -61,6 +60,8 @@ export function createPictures(model, section, onRow, onEmpty) {
 }
 
 function drawing(image, onInk, onEmpty) {
+  // Strokes in the data sets of digits are one to two pixels wide in small images, and three in those of 28 x 28.
+  const penWidth = SIDE * Math.max(1.2 / image.height, 1 / 12);
   const width = Math.round(SIDE * Math.min(image.width / image.height, 1));
   const height = Math.round(SIDE * Math.min(image.height / image.width, 1));
   const canvas = element("canvas", {
@@ -78,7 +79,7 @@ function drawing(image, onInk, onEmpty) {
     ink.fillStyle = "#000";
     ink.fillRect(0, 0, width, height);
     ink.strokeStyle = "#fff";
-    ink.lineWidth = PEN;
+    ink.lineWidth = penWidth;
     ink.lineCap = ink.lineJoin = "round";
     for (const stroke of strokes) {
       ink.beginPath();
@@ -91,7 +92,7 @@ function drawing(image, onInk, onEmpty) {
       context.strokeStyle = pen.down ? "#ff8c1a" : "#4da3ff";
       context.lineWidth = 3;
       context.beginPath();
-      context.arc(pen.x, pen.y, PEN / 2, 0, 2 * Math.PI);
+      context.arc(pen.x, pen.y, penWidth / 2, 0, 2 * Math.PI);
       context.stroke();
     }
   }

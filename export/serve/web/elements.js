@@ -3,7 +3,7 @@
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
-    if (key in made && key !== "list") made[key] = value;
+    if (key in made) made[key] = value;
     else made.setAttribute(key, value);
   }
   made.append(...children.flat().filter((child) => child !== null && child !== undefined));
@@ -27,7 +27,7 @@ export function colours(count) {
   canvas.height = 1;
   const context = canvas.getContext("2d", { willReadFrequently: true });
   for (let number = 0; number < count; number += 1) {
-    context.fillStyle = `hsl(${(number * 137.508 + 205) % 360} ${[62, 45, 75][number % 3]}% ${[58, 70, 47, 64][number % 4]}%)`;
+    context.fillStyle = `hsl(${(number * 137.508 + 205) % 360} ${[52, 40, 62][number % 3]}% ${[62, 73, 54, 67][number % 4]}%)`;
     context.fillRect(number, 0, 1, 1);
   }
   const { data } = context.getImageData(0, 0, count, 1);

@@ -50,7 +50,7 @@ async function start() {
     palette = colours(model.classes.length);
     await createPlane(model, section, palette, (row) => ask([{ data: row, shape: [2] }]));
   } else {
-    clearAnswer("");
+    clearAnswer("Nothing yet");
     createFields(model, section, ask);
   }
   state.hidden = true;
@@ -75,7 +75,7 @@ function describe(facts) {
     ["Accuracy on test rows", accuracy ? percent(accuracy.mean) + range : null],
     ["Trained on", facts.data.source ? `${facts.data.source}${facts.data.licence ? `, ${facts.data.licence}` : ""}` : null],
     ["Classes", facts.classes.length ? facts.classes.join(", ") : null],
-    ["Size", `${(facts.model.bytes / 1e3).toFixed(0)} kB, ${facts.model.nodes} nodes`],
+    ["Size", `${facts.model.bytes < 1e5 ? `${facts.model.bytes} bytes` : `${(facts.model.bytes / 1e6).toFixed(1)} MB`}, ${facts.model.nodes} nodes`],
     ["Differs from Keras by", facts.checks?.max_abs_diff === undefined ? null : `at most ${short(facts.checks.max_abs_diff)}`],
   ];
   document.querySelector("#about").replaceChildren(
@@ -91,6 +91,7 @@ function showRequest(model, arrays) {
   const rows = arrays.map(({ data, shape }) => [nested(data, shape)]);
   const { inputs } = model.facts;
   const body = inputs.length === 1 ? { rows: rows[0] } : { inputs: Object.fromEntries(inputs.map((input, number) => [input.name, rows[number]])) };
+  document.querySelector("#request").hidden = false;
   document.querySelector("#body").textContent = JSON.stringify(body);
   document.querySelector("#curl").textContent = "curl -H 'Content-Type: application/json' -d @body.json http://127.0.0.1:8000/predict";
 }

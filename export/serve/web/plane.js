@@ -71,9 +71,10 @@ export function createPlane(model, section, palette, onRow) {
   section.append(
     canvas,
     element("p", { className: "hint", id: "map-hint" },
-      `Click ${geographic ? "a place" : "a point"}, or move it with the arrow keys. Colours are what the model says, paler where it is less sure.`),
+      `Click on ${geographic ? "a place" : "a point"}, or move it with the arrow keys. ${features[across].name} grows to the right, ${features[up].name} upwards. Colours are what the model says, paler where it is less sure.`),
     element("div", { className: "fields" }, made.map(({ label }) => label)),
   );
+  new ResizeObserver(() => draw(scene)).observe(canvas);
   move(point, false);
   return colour(scene).then(() => draw(scene));
 }
@@ -130,7 +131,7 @@ async function say({ model, height, ends, across, up }, step, columns, lines) {
   return cells;
 }
 
-function paint({ picture, palette, height }, { best, sure }, step, columns, lines) {
+function paint({ picture, palette }, { best, sure }, step, columns, lines) {
   const image = new ImageData(columns, lines);
   for (let cell = 0; cell < best.length; cell += 1) {
     const border = best[cell] !== best[cell + 1] && (cell + 1) % columns !== 0;
@@ -145,7 +146,6 @@ function paint({ picture, palette, height }, { best, sure }, step, columns, line
   const context = picture.getContext("2d");
   context.imageSmoothingEnabled = step === FINE;
   context.drawImage(small, 0, 0, columns * step, lines * step);
-  void height;
 }
 
 // Finds a place for the name of each class: the cell farthest inside the largest area of the class.
@@ -177,7 +177,9 @@ function place({ model, height }, { best }, step, columns, lines) {
 function draw({ canvas, picture, labels, point, ends, across, up, height }) {
   const context = canvas.getContext("2d");
   context.drawImage(picture, 0, 0);
-  context.font = "600 15px system-ui, sans-serif";
+  // As large on a telephone as on a screen.
+  const scale = WIDTH / (canvas.clientWidth || WIDTH);
+  context.font = `600 ${13 * scale}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.lineJoin = "round";
@@ -185,11 +187,11 @@ function draw({ canvas, picture, labels, point, ends, across, up, height }) {
   for (const label of labels) {
     const half = context.measureText(label.text).width / 2 + 4;
     const x = Math.min(Math.max(label.x, half), WIDTH - half);
-    const free = taken.every((other) => Math.abs(other.x - x) > other.half + half || Math.abs(other.y - label.y) > 18);
-    if (label.room < 14 || !free) continue;
+    const free = taken.every((other) => Math.abs(other.x - x) > other.half + half || Math.abs(other.y - label.y) > 16 * scale);
+    if (label.room < 12 * scale || !free) continue;
     taken.push({ x, y: label.y, half });
     context.strokeStyle = "rgb(255 255 255 / 80%)";
-    context.lineWidth = 4;
+    context.lineWidth = 3.5 * scale;
     context.strokeText(label.text, x, label.y);
     context.fillStyle = "#16191d";
     context.fillText(label.text, x, label.y);
@@ -197,11 +199,11 @@ function draw({ canvas, picture, labels, point, ends, across, up, height }) {
   const x = ((point[across] - ends[across][0]) / (ends[across][1] - ends[across][0])) * WIDTH;
   const y = (1 - (point[up] - ends[up][0]) / (ends[up][1] - ends[up][0])) * height;
   context.beginPath();
-  context.arc(x, y, 9, 0, 2 * Math.PI);
-  context.lineWidth = 6;
+  context.arc(x, y, 8 * scale, 0, 2 * Math.PI);
+  context.lineWidth = 5.5 * scale;
   context.strokeStyle = "#fff";
   context.stroke();
-  context.lineWidth = 3;
+  context.lineWidth = 2.5 * scale;
   context.strokeStyle = "#111";
   context.stroke();
 }
