@@ -38,7 +38,8 @@ def quiet(*command: str | Path, folder: Path, **variables: str) -> str:
 def data_files() -> set[str]:
     """The files that are no Python, as the wheel names them."""
     package = {path for path in (ROOT / "kerasdl").rglob("*.*") if path.suffix in {".sql", ".css", ".j2"}}
-    recipes = {path for kind in ("tuning", "export") for path in (ROOT / kind).rglob("*.*") if path.is_file()}
+    recipes = {path for kind in ("tuning", "export") for path in (ROOT / kind).rglob("*") if path.is_file()}
+    recipes = {path for path in recipes if "__pycache__" not in path.parts}
     inside = {path.relative_to(ROOT).as_posix() for path in package}
     return inside | {f"kerasdl/_recipes/{path.relative_to(ROOT).as_posix()}" for path in recipes}
 
@@ -77,6 +78,7 @@ def test_the_wheel_holds_every_module_and_every_data_file(wheel):
     assert modules <= names
     assert data_files() <= names
     assert {"kerasdl/_recipes/tuning/mlp.toml", "kerasdl/runs/schema.sql", "kerasdl/report/page.html.j2"} <= names
+    assert {"kerasdl/_recipes/export/serve/Dockerfile", "kerasdl/export/bundle/card.md.j2"} <= names
 
 
 def test_the_wheel_holds_nothing_else(wheel):
