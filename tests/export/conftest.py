@@ -12,6 +12,16 @@ def quick_weights(monkeypatch):
         return keras.ops.convert_to_tensor(values.astype(dtype or "float32"))
 
     monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    # Most of these models are asked once, so that compiling them well costs more than it saves.
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

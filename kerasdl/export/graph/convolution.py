@@ -56,6 +56,8 @@ def padding_attributes(step: Step, value: Value, window: tuple[int, ...]) -> dic
         return same_padding(sizes(step, value), window, tuple(layer.strides), dilation)
     if layer.padding == "causal":
         return {"pads": [(window[0] - 1) * dilation[0], 0]}
+    if step.margins:
+        return {"pads": [begin for begin, _ in step.margins] + [end for _, end in step.margins]}
     if layer.padding != "valid":
         raise UnsupportedError(f"layer {step.name!r} has padding {layer.padding!r}")
     return {}

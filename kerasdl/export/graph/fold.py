@@ -68,7 +68,8 @@ def simplify(plan: Plan) -> Plan:
 
     Returns:
         The same plan: no training-only steps, separable convolutions as two, batch normalization and uniform scaling
-        folded where that is legal, flattening marked where the order of its features is free.
+        folded where that is legal, padding as the next convolution's own, flattening marked where the order of its
+        features is free.
     """
     for step in list(plan.steps):
         if step.kind in NOTHING or (step.kind == "Activation" and step.activation is None):
@@ -85,6 +86,11 @@ def simplify(plan: Plan) -> Plan:
     for step in list(plan.steps):
         if step.kind == "Scaling" and _fold_scaling(plan, step):
             plan.remove(step)
+    for step in list(plan.steps):
+        if step.kind.startswith("ZeroPadding"):
+            _fold_padding(plan, step)
+        elif step.kind.startswith("Global"):
+            _keep_axes(plan, step)
     for step in plan.steps:
         if step.kind == "Flatten":
             readers = plan.readers(step.output)
@@ -210,3 +216,26 @@ def _fold_scaling(plan: Plan, step: Step) -> bool:
     while after is not None and after.kind in {"Flatten", "Reshape", "Permute"}:
         after = plan.only_reader(after.output)
     return after is not None and _absorb(after, 1.0 / scale, -offset / scale)
+
+
+def _fold_padding(plan: Plan, step: Step) -> None:
+    """Leaves zeros around an image to the one convolution that reads it."""
+    after, layer = plan.only_reader(step.output), step.layer
+    if after is None or after.kind not in CONVOLUTIONS | DEPTHWISE or after.layer.padding != "valid":
+        return
+    if getattr(layer, "data_format", "channels_last") == after.layer.data_format:
+        pairs = [layer.padding] if step.kind.endswith("1D") else layer.padding
+        after.margins = tuple((int(begin), int(end)) for begin, end in pairs)
+        plan.remove(step)
+
+
+def _keep_axes(plan: Plan, step: Step) -> None:
+    """Takes out the reshape that gives pooled channels their places back, as squeeze-and-excite has it."""
+    after = plan.only_reader(step.output)
+    channels_last = step.layer.data_format != "channels_first"
+    if after is None or after.kind != "Reshape" or step.layer.keepdims or not channels_last:
+        return
+    places = int(step.kind[-2])
+    if tuple(after.shape[1:]) == (*[1] * places, step.shape[-1]):
+        step.keeps_axes, step.shape = True, after.shape
+        plan.remove(after)

@@ -42,6 +42,8 @@ class Step:
         layer: The Keras layer, for its settings.
         weights: Its arrays, float64, in Keras' layout; folding changes them.
         activation: For an `"Activation"`: the Keras function.
+        keeps_axes: For global pooling: its output keeps the axes of the places, whatever the layer says.
+        margins: For a convolution: zeros before and after each of its places that a layer before it would have added.
         arguments: For an operation, or a layer that takes more than one tensor by name: what it was called with, by
             name; a `Link` stands for a tensor.
         any_order: For a `"Flatten"`: its readers can take the features in any order.
@@ -56,6 +58,8 @@ class Step:
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     activation: Any = None
     any_order: bool = False
+    keeps_axes: bool = False
+    margins: tuple[tuple[int, int], ...] = ()
     arguments: dict[str, Any] = field(default_factory=dict)
 
 

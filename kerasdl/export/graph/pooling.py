@@ -48,17 +48,18 @@ def _repeats_edges(attributes: dict[str, Any]) -> bool:
 def global_pooling(writer: Writer, step: Step, inputs: list[Value]) -> Value:
     """Writes the mean or maximum over all places, where the value lies; no value is moved for it."""
     value, layer = inputs[0], step.layer
+    keeps = layer.keepdims or step.keeps_axes
     mean = step.kind.startswith("GlobalAverage")
     if value.channels_first and layer.data_format != "channels_first":
         kind = "GlobalAveragePool" if mean else "GlobalMaxPool"
-        if layer.keepdims:
+        if keeps:
             return leave(step, writer.node(kind, [value.name], step.name))
         pooled = writer.node(kind, [value.name], f"{step.name}/pool")
         return Value(writer.node("Flatten", [pooled], step.name, axis=1), step.shape)
     value = writer.as_keras(value)
     first = 2 if layer.data_format == "channels_first" else 1
     axes = writer.constant(f"{step.name}/axes", list(range(first, first + value.rank - 2)), "int64")
-    kind, keep = "ReduceMean" if mean else "ReduceMax", int(layer.keepdims)
+    kind, keep = "ReduceMean" if mean else "ReduceMax", int(keeps)
     return Value(writer.node(kind, [value.name, axes], step.name, keepdims=keep), step.shape)
 
 

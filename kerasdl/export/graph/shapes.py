@@ -15,12 +15,14 @@ def flatten(writer: Writer, step: Step, inputs: list[Value]) -> Value:
         name = writer.node("Transpose", [value.name], f"{step.name}/channels_last", perm=order)
         return Value(writer.node("Flatten", [name], step.name, axis=1), step.shape)
     image = tuple(size for size in value.shape[1:] if size is not None)
-    if value.channels_first and not (step.any_order and len(image) == value.rank - 1):
+    # A single place has its channels in the same order either way.
+    single = value.channels_first and set(value.shape[1:-1]) == {1}
+    if value.channels_first and not single and not (step.any_order and len(image) == value.rank - 1):
         value = writer.as_keras(value)
     if value.rank == 2:
         return Value(value.name, step.shape)
     name = writer.node("Flatten", [value.name], step.name, axis=1)
-    return Value(name, step.shape, image=image if value.channels_first else ())
+    return Value(name, step.shape, image=image if value.channels_first and not single else ())
 
 
 @converts("Reshape")

@@ -57,17 +57,13 @@ class Writer:
         self.other_types: dict[str, str] = {}
         self._contents: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._names = set(reserved)
+        self._labels: set[str] = set()
         self._cast: dict[str, str] = {}
         self._moved: dict[tuple[str, bool], Value] = {}
 
     def unique(self, name: str) -> str:
-        """Returns the name, numbered where it is taken, and takes it."""
-        taken, count = name, 0
-        while taken in self._names:
-            count += 1
-            taken = f"{name}_{count}"
-        self._names.add(taken)
-        return taken
+        """Returns a value's name, numbered where it is taken, and takes it."""
+        return _take(name, self._names)
 
     def node(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """Adds a node with one output.
@@ -84,7 +80,8 @@ class Writer:
         from onnx import helper
 
         output = self.unique(name)
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
+        label = _take(name, self._labels)
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=label, **attributes))
         return output
 
     def node_with_two(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> tuple[str, str]:
@@ -92,7 +89,8 @@ class Writer:
         from onnx import helper
 
         first, second = self.unique(name), self.unique(f"{name}/last")
-        self.nodes.append(helper.make_node(kind, list(inputs), [first, second], name=first, **attributes))
+        label = _take(name, self._labels)
+        self.nodes.append(helper.make_node(kind, list(inputs), [first, second], name=label, **attributes))
         return first, second
 
     def reduce(self, kind: str, value: Value, axes: Iterable[int], name: str, keep: bool = True) -> str:
@@ -149,7 +147,7 @@ class Writer:
             rank, channels = value.rank, value.shape[-1]
             target = "channels_first" if channels_first else "channels_last"
             moved = [value.shape[axis] for axis in Value("", value.shape, channels_first).order()]
-            if channels == 1 and None not in moved[1:]:
+            if (channels == 1 or set(value.shape[1:-1]) == {1}) and None not in moved[1:]:
                 sizes = self.constant(f"{value.name}/{target}/shape", [-1, *(size or 0 for size in moved[1:])], "int64")
                 name = self.node("Reshape", [value.name, sizes], f"{value.name}/{target}")
             else:
@@ -157,3 +155,13 @@ class Writer:
                 name = self.node("Transpose", [value.name], f"{value.name}/{target}", perm=order)
             self._moved[key] = Value(name, value.shape, channels_first)
         return self._moved[key]
+
+
+def _take(name: str, taken: set[str]) -> str:
+    """Takes a name, or that of the same thing done again: `"dense"`, `"dense/2"`."""
+    chosen, count = name, 1
+    while chosen in taken:
+        count += 1
+        chosen = f"{name}/{count}"
+    taken.add(chosen)
+    return chosen
