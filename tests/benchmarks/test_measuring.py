@@ -7,7 +7,7 @@ from tests.benchmarks.measuring import HEADING, RESULTS, write_section
 
 pytestmark = pytest.mark.backend_free
 
-NAMES = ("alone", "convolution", "matrix_rate", "memory", "packs", "sweep", "watched_packs")
+NAMES = ("alone", "convolution", "latency", "matrix_rate", "memory", "packs", "sweep", "watched_packs")
 
 
 def test_a_section_is_replaced_and_the_others_stay(tmp_path: Path) -> None:

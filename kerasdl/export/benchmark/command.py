@@ -41,7 +41,8 @@ def benchmark(
         typer.Option(metavar="[INPUT=]NxN", help="The shape of a row where the file leaves it open; repeatable."),
     ] = None,
     rows: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Rows to call with: .npy, or .npz with one array an input.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Rows to call with: a run, .npy, or .npz with one array an input."),
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="Takes the settings from a target's [benchmark] table: a name or a TOML file.")
@@ -78,12 +79,14 @@ def _run(
     force: bool,
 ) -> None:
     from kerasdl.export.benchmark.measure import benchmark as measure
+    from kerasdl.export.benchmark.opening import run_rows
     from kerasdl.export.benchmark.progress import Progress
     from kerasdl.export.benchmark.rows import read_rows
+    from kerasdl.export.benchmark.sources import is_run
     from kerasdl.export.benchmark.terminal import show
 
     folder = _check_folder(paths, out, force)
-    given = None if rows is None else read_rows(rows)
+    given = None if rows is None else [run_rows(rows)] if is_run(rows) else read_rows(rows)
     found = measure(paths, settings=settings, shapes=shapes, rows=given, progress=Progress(enabled=True))
     if not found.rows:
         raise UserError("; ".join(f"{each.what}: {each.reason}" for each in found.missing) or "nothing was measured")

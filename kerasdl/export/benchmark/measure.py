@@ -13,7 +13,7 @@ from kerasdl.errors import UserError
 from kerasdl.export.benchmark.agree import compare_with_float32
 from kerasdl.export.benchmark.candidates import Missing, find_candidates
 from kerasdl.export.benchmark.machine import describe
-from kerasdl.export.benchmark.opening import Runner, give_rows, note_of, open_all
+from kerasdl.export.benchmark.opening import Runner, give_rows, open_all
 from kerasdl.export.benchmark.process import WorkerError
 from kerasdl.export.benchmark.progress import Progress
 from kerasdl.export.benchmark.result import Benchmark, Cell, Load
@@ -79,8 +79,8 @@ def benchmark(
             raise UserError(f"nothing can be measured here: {reasons}")
         progress.plan(len(candidates), settings)
         runners = open_all(candidates, missing, stack, progress.opened)
-        folder = give_rows(runners, settings, shapes or {}, given, stack)
         found = Benchmark([], missing, machine, settings)
+        folder = give_rows(runners, settings, shapes or {}, given, found.notes, stack)
         try:
             _measure(runners, found, folder, progress)
         except KeyboardInterrupt:
@@ -152,9 +152,6 @@ def _first(runner: Runner, found: Benchmark) -> None:
         raise WorkerError(f"takes {runner.batch} rows at once and nothing else; give --batch-sizes {runner.batch}")
     if sizes != list(found.settings.batch_sizes):
         found.notes.append(f"{runner.row.label} takes {runner.batch} rows at once and nothing else")
-    note = note_of(runner)
-    if note is not None and note not in found.notes:
-        found.notes.append(note)
     for size in sizes:
         answer = runner.process.ask("first", batch_size=size, limit=found.settings.warm_up)
         runner.row.cells[size] = Cell(size, answer["first_seconds"], answer["stable"], (), mean_interval([0.0]), (), ())

@@ -19,6 +19,8 @@ from kerasdl.export.benchmark.runners import Input
 from kerasdl.export.benchmark.settings import Settings
 from kerasdl.export.benchmark.sources import Source
 
+RANDOM = "rows are random: agreement with float32 means more on rows of one's own (--rows)"
+
 # A process more must leave the machine this share of its memory.
 FREE = 0.05
 
@@ -32,6 +34,7 @@ class Runner:
     inputs: list[Input]
     batch: int | None
     kind: Kind = ()
+    distinct: int = 0
     samples: dict[int, list[list[int]]] = field(default_factory=dict)
     served: dict[float, list[np.ndarray]] = field(default_factory=dict)
     rates: dict[float, float] = field(default_factory=dict)
@@ -131,6 +134,7 @@ def give_rows(
     settings: Settings,
     shapes: Mapping[str, tuple[int, ...]],
     rows: Sequence[np.ndarray] | None,
+    notes: list[str],
     stack: ExitStack,
 ) -> Path:
     """Gives each process the rows that its model is called with: the same ones to all models that take the same.
@@ -139,7 +143,8 @@ def give_rows(
         runners: The rows of the benchmark.
         settings: Says how many.
         shapes: What the person gave for open shapes.
-        rows: Rows of the person's own.
+        rows: Rows of the person's own, by default those of a file's run, else random ones.
+        notes: Takes what a reader must know.
         stack: Removes the files.
 
     Returns:
@@ -152,17 +157,30 @@ def give_rows(
     count = max(*settings.batch_sizes, COMPARED)
     check_names(shapes, [each.name for runner in runners for each in runner.inputs])
     files: dict[tuple[Kind, Path | None, bool], Path] = {}
+    distinct: dict[Path, int] = {}
     for runner in runners:
+        source = runner.source
         inputs = _inputs(runner, runners, shapes)
         if rows is not None:
-            check_rows(rows, runner.source, inputs)
+            check_rows(rows, source, inputs)
         runner.kind = kind(inputs)
-        scaled = runner.source.runtime == "keras" and runner.source.run is not None
-        key = (runner.kind, runner.source.run, scaled)
+        key = (runner.kind, source.run, source.scaled)
         if key not in files:
+            found = list(rows) if rows is not None else _own_rows(runner)
+            if found is None:
+                found = random_rows(runner.kind, count, settings.seed)
+                if RANDOM not in notes:
+                    notes.append(RANDOM)
+            if source.scaled and source.run is not None:
+                found = [_scale(source.run, found[0])]
             files[key] = folder / f"rows-{len(files)}.npz"
-            np.savez(files[key], *_rows(runner, rows, count, settings.seed, scaled))
+            distinct[files[key]] = len(found[0])
+            np.savez(files[key], *(np.take(array, range(count), axis=0, mode="wrap") for array in found))
         runner.process.ask("rows", path=str(files[key]))
+        runner.distinct = distinct[files[key]]
+        if source.scaled:
+            note = f"{runner.row.file} takes scaled features: its times do not hold the scaling, which ONNX files do"
+            notes += [note] if note not in notes else []
     return folder
 
 
@@ -183,23 +201,16 @@ def _inputs(runner: Runner, runners: Sequence[Runner], shapes: Mapping[str, tupl
     return [Input(name, shape, "float32") for name, shape in shapes.items()]
 
 
-def _rows(runner: Runner, given: Sequence[np.ndarray] | None, count: int, seed: int, scaled: bool) -> list[np.ndarray]:
-    """Returns at least `count` rows: the person's, those of the run, or random ones."""
-    run = runner.source.run
-    if given is not None:
-        found = list(given)
-    elif run is not None:
-        found = [_run_rows(run)]
-        if [tuple(array.shape[1:]) for array in found] != [shape for shape, _ in runner.kind]:
-            found = random_rows(runner.kind, count, seed)
-    else:
-        found = random_rows(runner.kind, count, seed)
-    if scaled and run is not None:
-        found = [_scale(run, found[0])]
-    return [np.take(array, range(count), axis=0, mode="wrap") for array in found]
+def _own_rows(runner: Runner) -> list[np.ndarray] | None:
+    """Returns the test rows of the run that a file comes from, where they are what it takes."""
+    if runner.source.run is None:
+        return None
+    found = run_rows(runner.source.run)
+    return [found] if [tuple(found.shape[1:])] == [shape for shape, _ in runner.kind] else None
 
 
-def _run_rows(run: Path) -> np.ndarray:
+def run_rows(run: Path) -> np.ndarray:
+    """Returns raw test rows of a run."""
     from kerasdl.runs import Run
 
     with Run.open(run) as opened:
@@ -212,12 +223,3 @@ def _scale(run: Path, rows: np.ndarray) -> np.ndarray:
 
     with Run.open(run) as opened:
         return scaling_of(opened.data).apply(rows)
-
-
-def note_of(runner: Runner) -> str | None:
-    """Says what a row leaves out."""
-    if runner.source.runtime == "keras" and runner.source.run is not None:
-        return (
-            f"{runner.row.file} takes scaled features: its rows do not hold the scaling, which is inside the ONNX file"
-        )
-    return None

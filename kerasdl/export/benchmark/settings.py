@@ -34,7 +34,7 @@ class Settings(BaseModel):
     loads: tuple[float, ...] = (0.5, 0.8)
     threads: tuple[int, ...] = ()
     backends: tuple[str, ...] = ()
-    agreement: float = Field(default=0.99, ge=0, le=1)
+    agreement: float = Field(default=0.97, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
 
     @field_validator("batch_sizes", mode="before")

@@ -30,7 +30,7 @@ class Source:
         precision: Of its weights where the file says so before it is opened, else an empty text.
         size: In bytes, with what belongs to it.
         named: Whether the person named it, not its folder.
-        run: The run whose winner it is, which knows real rows and how they were scaled.
+        run: The run that it comes from, which knows real rows and how they were scaled.
     """
 
     path: Path
@@ -39,6 +39,11 @@ class Source:
     size: int
     named: bool
     run: Path | None = None
+
+    @property
+    def scaled(self) -> bool:
+        """Whether it takes features that were scaled before: a run's own Keras model, not one exported from it."""
+        return self.runtime == "keras" and self.run is not None and self.path.parent == self.run
 
 
 def find_sources(paths: Sequence[Path]) -> list[Source]:
@@ -63,6 +68,11 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
         for file in inside:
             found.setdefault(file.resolve(), _source(file, named=path.is_file()))
     return list(found.values())
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (folder / "run.sqlite").is_file()
 
 
 def _models(folder: Path) -> list[Path]:
@@ -95,7 +105,8 @@ def _source(file: Path, named: bool) -> Source:
         if not weights.is_file():
             raise UserError(f"{file}: no {weights.name} beside it, where OpenVINO keeps the weights")
         more = weights.stat().st_size
-    run = file.parent if file.stem == "best" and (file.parent / "run.sqlite").is_file() else None
+    # A run's exports are in a folder inside it.
+    run = next((each for each in (file.parent, file.absolute().parent.parent) if is_run(each)), None)
     return Source(file, runtime, precision, file.stat().st_size + more, named, run)
 
 

@@ -120,7 +120,7 @@ def _files(rows: Sequence[Row]) -> Table:
             duration(row.import_seconds),
             duration(row.load_seconds),
             "-" if row.memory is None else size_text(row.memory),
-            "-" if share is None else f"{share:.1%}",
+            "-" if agreement is None or share is None else f"{share:.1%} of {agreement.rows}",
             "-" if agreement is None else f"{agreement.relative_error:.1e}",
         )
     return table

@@ -76,6 +76,17 @@ def test_rows_of_ones_own_and_open_shapes(dense):
         benchmark(path, settings=QUICK, shapes={"": (3, 6)}, rows=np.ones((5, 2, 6)))
 
 
+def test_rows_that_repeat_are_compared_once(dense, tmp_path):
+    dense("model.onnx")
+    dense("model-noisy.onnx", noise=0.01)
+    rows = np.random.default_rng(0).standard_normal((10, 6))
+    found = {row.file: row for row in benchmark(tmp_path, settings=QUICK, rows=rows).rows}
+    assert found["model.onnx"].agreement is None
+    agreement = found["model-noisy.onnx"].agreement
+    assert (agreement.reference, agreement.rows) == ("model.onnx", 10)
+    assert 0 < agreement.relative_error < 0.1
+
+
 def test_an_interruption_keeps_what_was_measured(dense, monkeypatch):
     burst, calls = measure._burst, []
 
