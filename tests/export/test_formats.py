@@ -60,7 +60,6 @@ def test_raw_features_in_and_equal_outputs_out(name, small, scaling, tmp_path, c
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(export.files)
     assert json.loads(json.dumps(export.as_dict()))["extremes"]["NaN"]
     assert capfd.readouterr().out == ""
-    assert verify(path, small, target, scaling=scaling).max_abs_diff == export.max_abs_diff
     damage(path, small.layers[-1].get_weights()[1])
     with pytest.raises(ExportError):
         verify(path, small, target, scaling=scaling)
@@ -82,7 +81,7 @@ def test_names_of_the_ends(name, small, tmp_path):
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="a fresh process with torch converts, as the slow tests do")
-@pytest.mark.parametrize("name", ["torchscript", "torch-export"])
+@pytest.mark.parametrize("name", ["torchscript", pytest.param("torch-export", marks=pytest.mark.slow)])
 def test_images_and_metadata_in_files_of_torch(name, shake, tmp_path):
     stack = [layers.Conv2D(4, 3, padding="same"), layers.BatchNormalization(), layers.ReLU(), layers.MaxPooling2D()]
     last = [layers.Flatten(), layers.Dense(3, activation="softmax")]
@@ -91,15 +90,16 @@ def test_images_and_metadata_in_files_of_torch(name, shake, tmp_path):
     export = export_model(model, path, name, classes=["a", "b", "c"])
     assert any("deprecated" in warning and ".pt2" in warning for warning in export.warnings) == (name == "torchscript")
     assert "keras" not in export.runtime
-    if name == "torchscript":
-        import torch
-
-        assert not list(torch.jit.load(path).graph.findAllNodes("aten::to"))
     with zipfile.ZipFile(path) as archive:
+        # Conversions would tie the file to the device that it was traced on.
+        code = [archive.read(each).decode() for each in archive.namelist() if each.endswith(".py")]
+        assert bool(code) == (name == "torchscript")
+        assert not any("torch.to(" in each for each in code)
         (inside,) = [each for each in archive.namelist() if each.endswith("metadata.json")]
         assert json.loads(archive.read(inside))["classes"] == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [needs(name) for name in ("torchscript", "torch-export", "litert", "openvino")])
 def test_two_inputs_and_two_outputs(name, shake, tmp_path):
     left, right = keras.Input((4,), name="left"), keras.Input((3,), name="right")
