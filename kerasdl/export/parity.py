@@ -1,15 +1,6 @@
 """Compares what a file gives with what Keras gives, on the same raw rows.
 
-The rule: an output may be off by `absolute + relative * |Keras' output|`. Extreme rows are answered in one batch, with
-ordinary rows between them.
-
-- The ordinary rows must come out as ever, whatever their neighbours are: NaN stays in its row.
-- Zeros, subnormal numbers and huge ones (a million times a feature's size): where Keras gives a finite value the file
-  must give it too, within `absolute + relative * (the row's largest |output|)`; where Keras gives NaN or an infinity
-  the file must give one of these.
-- Rows with NaN, and rows at float32's largest number: what a sum that overflows, or the maximum of NaN and 0, comes to
-  depends on the order of additions and on the processor, in Keras' backends as well. A difference is recorded.
-- Reduced precision has a smaller range: of huge rows, and with 8 bits of all extremes, a difference is a warning.
+The rule: an output may be off by `absolute + relative * |Keras' output|`. For extreme rows see `extremes.py`.
 """
 
 from pathlib import Path
@@ -18,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasdl.export.change import check_change, measure_change
+from kerasdl.export.extremes import compare_extremes
 from kerasdl.export.formats.ends import Ends, name_ends
 from kerasdl.export.formats.running import run_file
 from kerasdl.export.result import Batch, Change, ExportError, Parity
-from kerasdl.export.samples import CHUNK, EXTREMES, Rows, Samples, input_specifications, take_samples
+from kerasdl.export.samples import CHUNK, Rows, Samples, input_specifications, take_samples
 from kerasdl.export.target import Target, load_target
 
 if TYPE_CHECKING:
@@ -31,12 +23,6 @@ if TYPE_CHECKING:
 SMALL = 1e-3
 
 Arrays = tuple[np.ndarray, ...]
-
-ORDINARY = "ordinary"
-# Where different backends differ among themselves.
-UNDEFINED = {"NaN", "one NaN", "overflow"}
-# What reduced precision need not hold: 8 bits are fitted to the training rows, where zero may be far off.
-OUT_OF_RANGE = {"float16": {"huge"}, "int8": {"zeros", "huge", "subnormal"}}
 
 
 def verify(
@@ -107,7 +93,7 @@ def compare(path: Path, samples: Samples, target: Target, ends: Ends) -> Parity:
     )
     _refuse_differences(samples.expected, actual, together, target)
     count = len(_split(samples.extremes, target))
-    extremes, warnings = _compare_extremes(samples, _joined(ran.outputs[plain : plain + count]), target)
+    extremes, warnings = compare_extremes(samples, _joined(ran.outputs[plain : plain + count]), target)
     change = None
     if samples.tested and len(samples.tested_expected) == 1:
         (tested,) = _joined(ran.outputs[plain + count :])
@@ -204,65 +190,3 @@ def _refuse_differences(
             f"({together.max_rel_diff:.3g} relative), {wrong} of {total} by more than {bounds.absolute:g} + "
             f"{bounds.relative:g} x |output|{allowed}; nothing was written"
         )
-
-
-def _compare_extremes(samples: Samples, actual: Arrays, target: Target) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Compares the batch of extremes, see the head of this file.
-
-    Returns:
-        For each kind of row `"equal"` or what is different, and the differences that are no more than warnings.
-    """
-    found: dict[str, str] = {}
-    warnings: list[str] = []
-    if not samples.extremes:
-        return found, ()
-    for position, name in enumerate(EXTREMES):
-        rows = [
-            (left[position], right[position]) for left, right in zip(samples.extremes_expected, actual, strict=True)
-        ]
-        different = _differs(rows, target, name)
-        found[name] = found[name] if found.get(name, "equal") != "equal" else different or "equal"
-        if different is None:
-            continue
-        if name == ORDINARY and not _dynamically_quantized(target):
-            raise ExportError(f"the file lets rows of a batch influence each other: beside extreme rows {different}")
-        if name in UNDEFINED:
-            continue
-        if name == ORDINARY or name in OUT_OF_RANGE.get(target.precision, ()):
-            warnings.append(_explained(name, different, target))
-        else:
-            raise ExportError(f"row of extremes ({name}): {different}; nothing was written")
-    return found, tuple(dict.fromkeys(warnings))
-
-
-def _explained(name: str, different: str, target: Target) -> str:
-    if name == ORDINARY:
-        return f"beside extreme rows in the same batch {different}"
-    return f"rows of extremes ({name}) are out of the range of {target.precision}: {different}"
-
-
-def _dynamically_quantized(target: Target) -> bool:
-    return target.precision == "int8" and target.quantization.method != "static"
-
-
-def _differs(rows: list[tuple[np.ndarray, np.ndarray]], target: Target, name: str) -> str | None:
-    """Says how the file's outputs for one row differ from Keras', `None` where they do not."""
-    bounds = target.tolerance
-    wrong, largest = 0, 0.0
-    for left, right in rows:
-        finite, given = np.isfinite(left), np.isfinite(right)
-        lost, added = int((finite & ~given).sum()), int((given & ~finite).sum())
-        if lost:
-            return f"the file gives NaN or infinity for {lost} of {left.size} outputs where Keras gives numbers"
-        if added:
-            return f"the file gives numbers for {added} of {left.size} outputs where Keras gives NaN or infinity"
-        both = finite & given
-        if not both.any():
-            continue
-        size = np.abs(left[both]).max()
-        with np.errstate(over="ignore"):
-            differences = np.abs(left[both] - right[both])
-        off = ~(differences <= bounds.absolute + bounds.relative * size)
-        wrong += int(off.sum()) if off.mean() > bounds.beyond else 0
-        largest = max(largest, float(differences.max()))
-    return f"the outputs differ from Keras' by up to {largest:.3g}" if wrong else None

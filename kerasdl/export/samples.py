@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasdl.errors import UserError
+from kerasdl.export.extremes import extreme_rows, near_rows, slack
 from kerasdl.export.graph.plan import is_graph
 from kerasdl.export.result import ExportError
 
@@ -18,14 +19,6 @@ Rows = np.ndarray | Mapping[str, np.ndarray] | Sequence[np.ndarray] | None
 Specification = tuple[str, tuple[int | None, ...], str]
 
 BATCH_SIZES = (1, 7, 64)
-
-# The rows of the batch of extremes. The ordinary ones among them must not be touched by their neighbours.
-EXTREMES = ("ordinary", "zeros", "huge", "NaN", "ordinary", "subnormal", "one NaN", "overflow")
-
-# A million times a feature's own size: far outside of any data, and still far from overflow in float32.
-HUGE = 1e6
-SUBNORMAL = 1e-42
-OVERFLOW = 3e38
 
 # Rows that Keras answers in one call.
 CHUNK = 256
@@ -40,6 +33,7 @@ class Samples:
         expected: For each batch size, one float array per output.
         extremes: One array per input, a row for each name in `EXTREMES`; empty where the inputs are whole numbers.
         extremes_expected: What Keras gives for these.
+        extremes_slack: For each output how far Keras' own answer moves when a row moves by no more than rounding does.
         tested: Rows on which the loss of reduced precision is measured, one array per input; empty where it is not.
         tested_expected: What Keras gives for these.
         labels: The class of each of these rows (or pixels), `None` where not known.
@@ -50,6 +44,7 @@ class Samples:
     expected: tuple[tuple[np.ndarray, ...], ...]
     extremes: tuple[np.ndarray, ...] = ()
     extremes_expected: tuple[np.ndarray, ...] = ()
+    extremes_slack: tuple[np.ndarray, ...] = ()
     tested: tuple[np.ndarray, ...] = ()
     tested_expected: tuple[np.ndarray, ...] = ()
     labels: np.ndarray | None = None
@@ -91,13 +86,16 @@ def take_samples(
         )
     # At inference a row's outputs do not depend on its neighbours, so Keras answers all rows once.
     batches = [(0, 1), (1, 8), (0, largest)] if target.dynamic_batch else [(0, 1)]
-    extremes = _extreme_rows(model, rows_in)
+    extremes = () if _tables(model) else extreme_rows(rows_in)
+    answers = _in_chunks(model, extremes, scaling, largest) if extremes else ()
+    near = _in_chunks(model, near_rows(extremes), scaling, largest) if extremes else ()
     tested = given if target.reduced else ()
     return Samples(
         batches=tuple(tuple(array[first:last] for array in rows_in) for first, last in batches),
         expected=tuple(tuple(array[first:last] for array in rows_out) for first, last in batches),
         extremes=extremes,
-        extremes_expected=_in_chunks(model, extremes, scaling, largest) if extremes else (),
+        extremes_expected=answers,
+        extremes_slack=slack(answers, near),
         tested=tested,
         tested_expected=_in_chunks(model, tested, scaling, CHUNK) if tested else (),
         labels=_checked_labels(labels, given),
@@ -221,29 +219,3 @@ def _random_rows(
 def _tables(model: Any) -> list[int]:
     """Returns how many rows each embedding of a model has."""
     return [layer.input_dim for layer in model._flatten_layers() if type(layer).__name__ == "Embedding"]
-
-
-def _extreme_rows(model: Any, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Returns a row for each name in `EXTREMES`, or nothing where features are the numbers of rows in a table."""
-    if _tables(model) or not any(np.issubdtype(array.dtype, np.floating) for array in rows):
-        return ()
-    extremes = []
-    for array in rows:
-        # Whole numbers, such as classes, stay as they are: other ones have no meaning to the model.
-        batch = np.resize(array, (len(EXTREMES), *array.shape[1:])).copy()
-        if np.issubdtype(array.dtype, np.floating):
-            sign = np.where(batch < 0, -1.0, 1.0)
-            wild = {
-                "zeros": np.zeros_like(batch),
-                "huge": sign * np.maximum(np.abs(batch), 1.0) * HUGE,
-                "NaN": np.full_like(batch, np.nan),
-                "subnormal": sign * SUBNORMAL,
-                "overflow": sign * OVERFLOW,
-            }
-            for position, name in enumerate(EXTREMES):
-                if name in wild:
-                    batch[position] = wild[name][position].astype(array.dtype)
-                elif name == "one NaN":
-                    batch[position].reshape(-1)[0] = np.nan
-        extremes.append(batch)
-    return tuple(extremes)

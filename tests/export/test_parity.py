@@ -7,7 +7,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from kerasdl.export import ExportError, export_model, verify
-from kerasdl.export.samples import EXTREMES, take_samples
+from kerasdl.export.extremes import EXTREMES, extreme_rows, near_rows, slack
+from kerasdl.export.samples import take_samples
 from kerasdl.export.target import load_target
 
 layers = keras.layers
@@ -94,6 +95,24 @@ def test_the_rows_of_extremes(linear):
     assert np.isnan(by_name["one NaN"]).sum() == 1
     assert 0 < np.abs(by_name["subnormal"]).max() < np.finfo("float32").tiny
     assert [len(batch[0]) for batch in samples.batches] == [1, 7, 64]
+
+
+def test_slack_is_what_answers_move_by_when_huge_rows_are_rounded_and_subnormal_ones_flushed():
+    (rows,) = extreme_rows([np.ones((1, 8), "float32")])
+
+    def larger(x):
+        return np.sign(x[:, ::2] - x[:, 1::2])
+
+    def above_zero(x):
+        return (x[:, :1] > 0).astype("float32")
+
+    (near,) = near_rows((rows,))
+    moved = slack((larger(rows), above_zero(rows), rows), (larger(near), above_zero(near), near))
+    compared, signed, linear = (dict(zip(EXTREMES, each, strict=True)) for each in moved)
+    assert compared == {**dict.fromkeys(EXTREMES, 0.0), "huge": 1.0}
+    assert signed == {**dict.fromkeys(EXTREMES, 0.0), "subnormal": 1.0}
+    assert 0 < linear["huge"] < 1e6 * 1e-6
+    assert linear["ordinary"] == linear["NaN"] == linear["zeros"] == 0.0
 
 
 def test_whole_numbers_have_no_extremes(shake, tmp_path):
