@@ -5,7 +5,7 @@
   must give it too, within `absolute + relative * (the row's largest |output|)`; where Keras gives NaN or an infinity
   the file must give one of these. Some networks are not continuous so far out: attention that has to choose between
   keys of equal weight, a normalization that divides by a variance of rounding errors. So what Keras' own outputs of a
-  row change by when its numbers move by a few units of rounding, or subnormal ones become zero, is allowed on top.
+  row change by, when its numbers move by a few units of rounding or subnormal ones to their neighbours, is allowed too.
 - Rows with NaN, and rows at float32's largest number: what a sum that overflows, or the maximum of NaN and 0, comes to
   depends on the order of additions and on the processor, in Keras' backends as well. A difference is recorded.
 - Reduced precision has a smaller range: of huge rows, and with 8 bits of all extremes, a difference is a warning.
@@ -84,8 +84,8 @@ def near_rows(extremes: Arrays) -> Arrays:
         extremes: What `extreme_rows` made.
 
     Returns:
-        One array per input, `(COPIES * rows, ...)`: huge numbers a few units of rounding larger or smaller, subnormal
-        ones zero, as processors that flush them take them; the other rows as they are.
+        One array per input, `(COPIES * rows, ...)`: huge numbers a few units of rounding larger or smaller; subnormal
+        ones zero, as processors that flush them take them, or the smallest normal number; the other rows as they are.
     """
     return tuple(np.concatenate([_moved(array, copy) for copy in range(COPIES)]) for array in extremes)
 
@@ -98,7 +98,8 @@ def _moved(array: np.ndarray, copy: int) -> np.ndarray:
     signs = np.random.default_rng(copy).choice([-1.0, 1.0], array[huge].shape)
     with np.errstate(over="ignore", invalid="ignore"):
         moved[huge] = (array[huge] * (1 + signs * UNITS * np.finfo(array.dtype).eps)).astype(array.dtype)
-    moved[EXTREMES.index("subnormal")] = 0
+    place = EXTREMES.index("subnormal")
+    moved[place] = np.sign(array[place]) * np.finfo(array.dtype).tiny if copy % 2 else 0
     return moved
 
 

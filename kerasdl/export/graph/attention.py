@@ -79,12 +79,13 @@ def _heads(writer: Writer, name: str, source: str, heads: int, order: list[int])
 
 
 def _causal(writer: Writer, name: str, scores: str, query: Value, value: Value) -> str:
-    """Adds a number so small to the scores of later times that their softmax is zero, as Keras does."""
+    """Puts a number in the place of the scores of later times of which softmax makes zero, however small others are."""
     times = query.shape[1], value.shape[1]
     if None in times:
         raise UnsupportedError(f"layer {name!r} (MultiHeadAttention) has a causal mask over an open length")
-    mask = np.triu(np.full([size or 1 for size in times], -1e9), k=1)
-    return writer.node("Add", [scores, writer.constant(f"{name}/causal", mask)], f"{name}/masked")
+    allowed = writer.constant(f"{name}/causal", np.tril(np.ones([size or 1 for size in times])), "bool")
+    never = writer.constant(f"{name}/never", -0.7 * float(np.finfo("float32").max))
+    return writer.node("Where", [allowed, scores, never], f"{name}/masked")
 
 
 @converts("Attention", "AdditiveAttention", named=True)
