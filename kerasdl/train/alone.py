@@ -1,5 +1,6 @@
 """Trains one trial by Keras' own `fit`."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,6 +16,7 @@ from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoint, Checkpoints
 from kerasdl.train.fit_checkpoint import KIND, Standing, WithinEpoch, checkpoint_of, restore
 from kerasdl.train.frozen import dataset_of, whole_weights
+from kerasdl.train.measuring import FitProbe
 from kerasdl.train.scoring import test_scores
 from kerasdl.train.seats import Member
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
@@ -36,6 +38,7 @@ class _Follow(keras.callbacks.Callback):
         finish: Ends a trial.
         checkpoints: Who keeps what a killed trial needs to go on.
         within: Whether checkpoints may lie between two batches.
+        probe: Measures the model after each epoch.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class _Follow(keras.callbacks.Callback):
         checkpoints: Checkpoints | None,
         *,
         within: bool,
+        probe: FitProbe,
     ) -> None:
         super().__init__()
+        self._probe = probe
         self._member, self._batches, self._recorder, self._finish = member, batches, recorder, finish
         self._checkpoints, self._within = checkpoints, within
         self.progress = Progress(member.longest.early_stopping)
@@ -105,6 +110,7 @@ class _Follow(keras.callbacks.Callback):
         running = [trial for trial in self._member.trials if trial.epochs > epoch]
         self.stopped = self.progress.update(epoch + 1, own, self.model.get_weights)
         self._recorder.epoch(epoch + 1, {trial.number: own for trial in running}, stands.elapsed, stands.waited)
+        self._probe(self.model, epoch + 1)
         for trial in running:
             if self.stopped or trial.epochs == epoch + 1:
                 self._finish(trial, self, own)
@@ -152,15 +158,19 @@ def train_alone(
         watch.tell(epoch, names, {trial.number: rows for trial in member.trials if trial.epochs >= epoch})
 
     with ordered, held or nullcontext(), current_backend().quick_layers():
-        follow = _Follow(member, ordered, recorder, finish, checkpoints, within=within)
+        probe = FitProbe(member.trials, model, dataset, watch)
+        make = functools.partial(_Follow, member, ordered, recorder, finish, checkpoints, within=within, probe=probe)
+        follow = make()
         found = checkpoints.find([longest.number], KIND) if checkpoints else None
         if found is not None:
             try:
                 follow.resume(found, model)
             except ValueError:
                 # A checkpoint of what the builder gives no longer: its trials start anew.
-                model, follow = build(longest), _Follow(member, ordered, recorder, finish, checkpoints, within=within)
+                model, follow = build(longest), make()
         recorder.started(member.trials, how, follow.standing.epoch)
+        if not follow.standing.epoch:
+            probe(model, 0)
         watching = [] if watch is None else watch.callbacks(tell)
         _fit(model, ordered, _validation(dataset, held), longest.epochs, follow, [*watching, follow])
     if checkpoints is not None:

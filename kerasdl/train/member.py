@@ -57,10 +57,10 @@ class MemberProgram:
         self._metrics = [*self._loss_mean.variables, *model.metrics_variables]
 
     def initial_state(self, model: keras.Model) -> State:
-        """Returns the state at the start of training.
+        """Returns the state of a model at the start of training, or as it is but for the optimizer's memory.
 
         Args:
-            model: A model of the same architecture, with its initial weights and its own optimizer's numbers.
+            model: A model of the same architecture, with its own optimizer's numbers.
 
         Returns:
             NumPy arrays.
@@ -79,6 +79,9 @@ class MemberProgram:
         for index, variable in enumerate(self.optimizer.variables):
             if variable.path.endswith("learning_rate"):
                 start[index] = np.asarray(keras.ops.convert_to_numpy(optimizer.learning_rate), dtype="float32")
+            elif variable.path.endswith("iteration"):
+                # Schedules go by it.
+                start[index] = np.asarray(keras.ops.convert_to_numpy(numbers.unscaled(optimizer).iterations))
         return start
 
     def initial_metrics(self) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ from kerasdl.train.backends import current_backend
 from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoints
 from kerasdl.train.frozen import body_of, dataset_of
+from kerasdl.train.measuring import probed_rows
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.order import batches, row_order
 from kerasdl.train.pack_checkpoint import KIND, checkpoint_of, restored
@@ -25,9 +26,6 @@ from kerasdl.train.scoring import confusion
 from kerasdl.train.seats import Member, Seat
 from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Watch
-
-# On how many batches of training rows members are measured between epochs.
-PROBED_BATCHES = 4
 
 
 class PackTrainer:
@@ -175,10 +173,10 @@ class PackTrainer:
     def _measure(self, epoch: int) -> None:
         if self._watch is None or self._probe is None:
             return
-        size = min(self._batch_size, len(self._dataset.train))
-        count = max(1, min(PROBED_BATCHES, len(self._dataset.train) // size))
-        batches = [tuple(part[i * size : (i + 1) * size] for part in self._data.train) for i in range(count)]
-        measured = [self._programs.measure(tuple(self._state), batch) for batch in batches]
+        measured = [
+            self._programs.measure(tuple(self._state), tuple(part[rows] for part in self._data.train))
+            for rows in probed_rows(len(self._dataset.train), self._batch_size)
+        ]
         rows = np.stack([keras.ops.convert_to_numpy(one) for one in measured], axis=1)
         own = {
             trial.number: rows[seat.position]

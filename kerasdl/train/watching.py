@@ -99,3 +99,11 @@ class Watch(Protocol):
             names: What was measured.
             rows: For each trial by its number, `(batches, names)`.
         """
+
+    def tell_unmeasured(self, trials: Sequence[int], why: str) -> None:
+        """Takes that trials cannot be measured between epochs.
+
+        Args:
+            trials: Their numbers.
+            why: What stands in the way.
+        """

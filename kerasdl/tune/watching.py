@@ -50,11 +50,16 @@ def trial_watch(watching: Watching | None, writer: "RunWriter") -> "TrialWatch |
         means = {trial: dict(zip(names, own.mean(axis=0).tolist(), strict=True)) for trial, own in rows.items()}
         writer.record_measures(epoch, means)
 
+    def tell_unmeasured(trials: Sequence[int], why: str) -> None:
+        numbers = ", ".join(map(str, trials))
+        writer.record_event("watch", f"trial {numbers}: not measured along the gradient: {why}")
+
     return TrialWatch(
         watching.layers,
         watching.every,
         tell if watching.gradients else None,
         tell_measures if watching.along_gradient else None,
+        tell_unmeasured,
     )
 
 

@@ -67,10 +67,17 @@ def reduce_flat(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]
     places = [(end - size, end) for end, size in zip(ends, sizes, strict=True)]
     # A norm of a part reads it once and writes one number; squares would be written and read again.
     norms = [ops.stack([ops.norm(tensor[start:end]) for start, end in places]) for tensor in (gradient, old, new - old)]
-    # PyTorch compares and casts ten times slower than it takes signs.
-    signs = ops.abs(ops.sign(gradient))
-    counts = ops.stack([ops.sum(signs[start:end]) for start, end in places])
+    counts = ops.stack([_nonzero(gradient[start:end]) for start, end in places])
     return ops.stack(_columns(norms, counts, sizes), axis=1)
+
+
+def _nonzero(tensor: Tensor) -> Tensor:
+    """Counts the elements of a tensor that are not zero, in float32; NaN may count as either."""
+    if keras.backend.backend() == "tensorflow":
+        # XLA adds whole numbers several at a time, in any order.
+        return ops.cast(ops.sum(ops.cast(ops.not_equal(tensor, 0), "int32")), "float32")
+    # PyTorch compares and casts ten times slower than it takes signs.
+    return ops.sum(ops.abs(ops.sign(tensor)))
 
 
 def _columns(norms: Sequence[Tensor], nonzero: Tensor, sizes: Sequence[int]) -> list[Tensor]:
@@ -126,9 +133,9 @@ def _group_sums(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequenc
     )
     if len(widths) == 1:
         return ops.sum(columns, axis=1, keepdims=True)
-    # A product with ones and zeros would round to ten bits on GPUs that multiply in TensorFloat-32; a sum does not.
-    own = np.repeat(np.eye(len(widths), dtype="float32"), widths, axis=1)
-    return ops.sum(columns[:, None, :] * ops.convert_to_tensor(own)[None], axis=2)
+    # A product with ones and zeros would round to ten bits on GPUs that multiply in TensorFloat-32, and spread NaN.
+    own = np.repeat(np.eye(len(widths), dtype="bool"), widths, axis=1)
+    return ops.sum(ops.where(ops.convert_to_tensor(own)[None], columns[:, None, :], 0.0), axis=2)
 
 
 def _side_by_side(tensors: Sequence[Tensor]) -> tuple[Tensor, list[int]]:

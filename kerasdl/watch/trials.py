@@ -54,6 +54,7 @@ class TrialWatch:
         every: Record every so many steps of an epoch, its first among them.
         tell: Takes what was seen of gradients: the epoch, the weights and each trial's rows; `None` for none.
         tell_measures: Takes what was measured along the gradient after each epoch; `None` for none.
+        tell_unmeasured: Takes the numbers of trials that cannot be measured, and why.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class TrialWatch:
         every: int,
         tell: Tell | None = None,
         tell_measures: TellMeasures | None = None,
+        tell_unmeasured: Callable[[Sequence[int], str], None] | None = None,
     ) -> None:
+        self._tell_unmeasured = tell_unmeasured
         self.layers, self.every = layers, every
         self._tell, self._tell_measures = tell, tell_measures
 
@@ -75,7 +78,7 @@ class TrialWatch:
         return None if self._tell_measures is None else AlongGradient(model)
 
     def callbacks(self, tell: Callable[[int, Names, np.ndarray], None]) -> list[keras.callbacks.Callback]:
-        """Returns callbacks that tell what an observer would have seen in `fit`; measures are taken in packs alone."""
+        """Returns callbacks that tell what an observer would have seen in `fit`."""
         return [] if self._tell is None else [_Told(self.layers, self.every, tell)]
 
     def tell(self, epoch: int, names: Names, rows: Mapping[int, np.ndarray]) -> None:
@@ -87,6 +90,11 @@ class TrialWatch:
         """Hands on what was measured."""
         if self._tell_measures is not None:
             self._tell_measures(epoch, names, rows)
+
+    def tell_unmeasured(self, trials: Sequence[int], why: str) -> None:
+        """Hands on that trials cannot be measured between epochs."""
+        if self._tell_unmeasured is not None:
+            self._tell_unmeasured(trials, why)
 
 
 class _Told(GradientMagnitude):

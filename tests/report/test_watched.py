@@ -35,15 +35,12 @@ def gradients(share: Callable[[Any], float]) -> Callable[[RunWriter, Any], None]
 
     def write(writer: RunWriter, trial: Any) -> None:
         for epoch in (1, 2):
+            weights = [(place, f"dense_{place // 2 + 1}", ("kernel", "bias")[place % 2]) for place in range(20)]
             rows = [
-                (
-                    *(trial["trial"], position, f"dense_{position // 2 + 1}", ("kernel", "bias")[position % 2], quantity),
-                    *(value,) * 5,
-                    *(5, 0),
-                )
-                for position in range(20)
+                (trial["trial"], *weight, quantity, *[value] * 5, 5, 0)
+                for weight in weights
                 for quantity, value in (
-                    ("gradient_norm", share(trial) ** (1 - (position // 2) / 9)),
+                    ("gradient_norm", share(trial) ** (1 - (weight[0] // 2) / 9)),
                     ("update_ratio", 1e-3),
                 )
             ]

@@ -43,13 +43,14 @@ def by_hand(kernel: np.ndarray, bias: np.ndarray, x: np.ndarray, y: np.ndarray) 
 def measured(backend_name: str) -> Any:
     """Trains members of a builder as a pack and gives what was measured by trial and epoch, and the first weights."""
     from kerasdl.train import Trial
+    from kerasdl.train.alone import train_alone
     from kerasdl.train.building import build as build_trial
     from kerasdl.train.pack import PackTrainer
     from kerasdl.train.seats import Member
     from kerasdl.watch.trials import TrialWatch
     from tests.train.conftest import Recorder
 
-    def train(build: Any, seeds: tuple[int, ...], epochs: int = 2) -> Any:
+    def train(build: Any, seeds: tuple[int, ...], epochs: int = 2, by_fit: bool = False) -> Any:
         dataset = make_dataset((6,), 200)
         trials = [Trial(seed, 0, seed, build, epochs, 50) for seed in seeds]
         found: dict[Any, dict[str, np.ndarray]] = {}
@@ -58,10 +59,18 @@ def measured(backend_name: str) -> Any:
             for trial, own in rows.items():
                 found[trial, epoch] = dict(zip(names, own.T, strict=True))
 
-        watch = TrialWatch(None, 1, None, tell)
-        PackTrainer([Member((trial,)) for trial in trials], dataset, Recorder(), watch=watch).run("together")
+        unmeasured: dict[int, str] = {}
+        watch = TrialWatch(None, 1, None, tell, lambda numbers, why: unmeasured.update(dict.fromkeys(numbers, why)))
+        members = [Member((trial,)) for trial in trials]
+        recorder = Recorder()
+        if by_fit:
+            for member in members:
+                train_alone(member, dataset, recorder, "alone", watch=watch)
+        else:
+            PackTrainer(members, dataset, recorder, watch=watch).run("together")
+        weights = [build_trial(trial).get_weights() for trial in trials]
         return SimpleNamespace(
-            found=found, dataset=dataset, weights=[build_trial(trial).get_weights() for trial in trials]
+            found=found, dataset=dataset, weights=weights, unmeasured=unmeasured, outcomes=recorder.outcomes
         )
 
     return train
@@ -106,6 +115,46 @@ def test_training_and_inference_mode_differ_by_batch_normalization_alone(measure
     np.testing.assert_allclose(before["mean/batch_normalization"], 0, atol=1e-5)
     np.testing.assert_allclose(before["deviation/batch_normalization"], 1, atol=0.02)
     assert (own["mean/activation"] > 0).all()
+
+
+def test_fit_measures_what_packs_measure(measured: Any) -> None:
+    def scheduled() -> Any:
+        hidden = [keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.Activation("tanh")]
+        model = keras.Sequential([keras.Input((6,)), *hidden, keras.layers.Dense(CLASSES, activation="softmax")])
+        rate = keras.optimizers.schedules.ExponentialDecay(0.5, 4, 0.5)
+        model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
+        return model
+
+    packed, alone = measured(scheduled, (5, 6)), measured(scheduled, (5, 6), by_fit=True)
+    assert not alone.unmeasured
+    assert set(alone.found) == set(packed.found) == {(trial, epoch) for trial in (5, 6) for epoch in (0, 1, 2)}
+    for key, own in packed.found.items():
+        for name, values in own.items():
+            np.testing.assert_allclose(alone.found[key][name], values, rtol=2e-3, atol=1e-5, err_msg=f"{key} {name}")
+    # Seeing changes nothing.
+    for number, outcome in packed.outcomes.items():
+        for one, other in zip(outcome.weights, alone.outcomes[number].weights, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+class OwnStep(keras.Model):
+    """Trains as Keras does; who knows by what loss."""
+
+    def train_step(self, *arguments: Any) -> Any:
+        return super().train_step(*arguments)
+
+
+def test_what_cannot_be_measured_is_trained_and_said(measured: Any) -> None:
+    def own() -> Any:
+        inputs = keras.Input((6,))
+        model = OwnStep(inputs, keras.layers.Dense(CLASSES, activation="softmax")(inputs))
+        model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        return model
+
+    run = measured(own, (0,), by_fit=True)
+    assert run.outcomes[0].status == "completed"
+    assert not run.found
+    assert "OwnStep has a train_step of its own" in run.unmeasured[0]
 
 
 def test_the_comparison_of_arms_pairs_seeds_and_names_what_is_missing(backend_name: str, tmp_path: Any) -> None:

@@ -38,6 +38,22 @@ def test_it_agrees_with_numpy(side_by_side: bool, backend_name: str) -> None:
     np.testing.assert_array_equal(missing[1:], rows[1:])
 
 
+def test_flat_weights_give_the_same(backend_name: str) -> None:
+    from keras import ops
+
+    from kerasdl.watch.reduction import reduce, reduce_flat
+
+    parts = [tensors(seed) for seed in range(3)]
+    parts[0][0][:, :10] = 0
+    parts[0][1][:] = 0
+    parts[0][4][0, 0, 0] = np.nan
+    flat = [ops.convert_to_tensor(np.concatenate([part.ravel() for part in own])) for own in parts]
+    rows = ops.convert_to_numpy(reduce_flat(*flat, [int(np.prod(shape)) for shape in SHAPES]))
+    np.testing.assert_allclose(rows, ops.convert_to_numpy(reduce(*parts)), rtol=1e-5, atol=1e-7)
+    # How many zeros are beside NaN nobody asks.
+    np.testing.assert_array_equal(np.isnan(rows[4]), [True, False, False, True])
+
+
 def test_mapped_over_members_it_gives_what_each_gives_alone(backend_name: str) -> None:
     from keras import ops
 
@@ -63,4 +79,6 @@ def test_torch_computes_the_same_with_its_own_calls(backend_name: str) -> None:
 
     parts = [[ops.convert_to_tensor(part) for part in tensors(seed)] for seed in range(3)]
     parts[0][2] = None
+    parts[0][3][:7] = 0
+    parts[0][4][0] = float("nan")
     np.testing.assert_allclose(torch.reduce(*parts), reduction.reduce(*parts), rtol=1e-5, atol=1e-7)
