@@ -126,7 +126,8 @@ def test_the_command_on_a_model(small, tmp_path):
     )
     assert result.exit_code == 0, result.output
     folder = tmp_path / "small-export"
-    assert sorted(each.name for each in folder.glob("model*")) == sorted(["model.onnx", "model-onnx-fp16.onnx"])
+    assert {each.name for each in folder.glob("model*.onnx")} == {"model.onnx", "model-onnx-fp16.onnx"}
+    assert (folder / "model.json").is_file()
     assert "float16: another class for 0.00% of 90 test rows" in result.stdout
     assert "note: no labels were given" in result.stdout
 

@@ -90,6 +90,7 @@ def test_what_keras_itself_saves_passes(tmp_path):
     model = keras.Model(entry, layers.Dense(3, activation="softmax", dtype="mixed_bfloat16")(hidden))
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
     model.compile(keras.optimizers.AdamW(schedule), keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "m.keras")
     loaded = load_model(tmp_path / "m.keras", compile=True)
     assert loaded.optimizer.name == "adam_w"
