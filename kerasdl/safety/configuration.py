@@ -118,8 +118,10 @@ def _lookup_fault(
     own = name if function else node.get("registered_name", kind)
     if isinstance(own, str) and is_registered(own):
         return None
-    if module is None or kind.startswith("__"):
+    if kind.startswith("__") or "module" not in node:
         return None
+    if module is None:
+        return f"the class of layer {_name(node)!r}, {kind[:100]}, is not Keras' own; custom layers need {_WAY_OUT}"
     plain = isinstance(name, str) and name.isidentifier()
     parts = module.split(".")
     if module == "builtins" or (plain and module.startswith(OTHERS)):
@@ -137,7 +139,7 @@ def _lookup_fault(
 
 def _is_named(function: Any) -> bool:
     """Tells whether a Lambda layer names its function, which is then checked as all others are."""
-    return isinstance(function, dict) and function.get("class_name") in {"function", "__lambda__"}
+    return isinstance(function, dict) and function.get("class_name") == "function"
 
 
 def _name(node: dict[str, Any]) -> str:

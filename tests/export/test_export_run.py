@@ -247,7 +247,7 @@ def test_lambda_layers_are_not_loaded(tmp_path):
     model.save(tmp_path / "m.keras")
     result = call(tmp_path / "m.keras")
     assert result.exit_code == 2
-    assert "it holds Python code" in result.stderr
+    assert "(Lambda) holds Python code" in result.stderr
 
 
 def test_the_command_in_a_fresh_process(small, tmp_path):

@@ -19,7 +19,7 @@ def function(module, name):
 
 def cve_2024_3660_lambda(write, marker):
     """CVE-2024-3660: the marshalled code of a Lambda layer ran on loading (Keras before 2.13)."""
-    return write([layer("Lambda", function=marshalled(marker)), dense()]), "holds Python code"
+    return write([layer("Lambda", function=marshalled(marker)), dense()]), r"layer 'evil' \(Lambda\) holds Python code"
 
 
 def ghsa_36rr_ww3j_vrjv_h5(write, marker):

@@ -38,6 +38,12 @@ def test_what_is_no_model(contents, message, tmp_path):
         check_keras(path)
 
 
+def test_a_class_that_is_not_known_is_named(keras_file):
+    own = {"module": None, "class_name": "Mine", "config": {"name": "first"}, "registered_name": "Mine"}
+    with pytest.raises(UserError, match="the class of layer 'first', Mine, is not Keras' own; custom layers need"):
+        check_keras(keras_file([own]))
+
+
 @pytest.mark.parametrize("place", ["config.json", "model.weights.h5"])
 def test_damaged_members(place, keras_file):
     path = keras_file()
