@@ -24,7 +24,7 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="The folder of a run, or a .keras file.")],
     target: Annotated[
         list[str] | None,
-        typer.Option(help="A shipped target, or the path of a TOML file; may be given again. [default: onnx]"),
+        typer.Option(help="A shipped target, or the path of a TOML file; may be given again; by default onnx."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; by default export in the run, or MODEL-export.")
@@ -63,7 +63,7 @@ def _export(
     backend: str | None,
     force: bool,
 ) -> "Folder":
-    from kerasdl.backend import choose
+    from kerasdl.backend import choose, start
 
     is_model = source.is_file()
     _check_source(source)
@@ -77,7 +77,8 @@ def _export(
     targets = load_targets(names)
     path = out or (source.with_name(f"{source.stem}-export") if is_model else source / "export")
     check_folder(path, force)
-    choose(backend)
+    if choose(backend) == "tensorflow":
+        start()
     if is_model:
         from kerasdl.export.subject import subject_of_file
 

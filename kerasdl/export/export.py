@@ -135,7 +135,9 @@ def _attempts(
     if not FORMATS[target.format].by_onnx:
         yield Attempt(lambda path: _write_converted(model, target, scaling, ends, properties, path))
         return
-    for graph, exporter, told in write_graphs(model, target, scaling):
+    # Also where the graph moves axes after the softmax.
+    named = target.model_copy(update={"output": "probabilities"}) if ends.probabilities else target
+    for graph, exporter, told in write_graphs(model, named, scaling):
         for precise, more in at_precision(graph, target, calibration):
             described = {**properties, "exporter": exporter}
             yield _by_onnx(precise, target, exporter, described, (*told, *more))

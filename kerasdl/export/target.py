@@ -37,6 +37,13 @@ class Tolerance(BaseModel):
     beyond: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
+# The usual tolerance of reduced precision.
+REDUCED = {
+    "float16": Tolerance(absolute=5e-3, relative=1e-2, beyond=0.01),
+    "int8": Tolerance(absolute=0.1, relative=0.1, beyond=0.05),
+}
+
+
 class Limit(BaseModel):
     """How much a file of reduced precision may lose.
 
@@ -100,7 +107,7 @@ class Target(BaseModel):
         output: The name of the one output; `"auto"` is `"probabilities"` after a softmax or sigmoid, else `"outputs"`.
         dynamic_batch: Whether the first axis is dynamic, so that the file takes any number of rows; else one. Other
             axes are dynamic where the model leaves them open.
-        tolerance: How far its outputs may be from Keras'.
+        tolerance: How far its outputs may be from Keras'; by default more where precision is reduced.
         limit: How much may be lost by reduced precision.
         quantization: How the precision `"int8"` is reached.
         benchmark: How it is measured.
@@ -136,6 +143,14 @@ class Target(BaseModel):
         """`model.onnx` of the target `onnx`, else `model-NAME.SUFFIX`."""
         name = self.name or self.format
         return "model.onnx" if name == "onnx" else f"model-{name}.{self.suffix}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tolerate(cls, contents: Any) -> Any:
+        """Gives reduced precision a tolerance of its own where none is said."""
+        if isinstance(contents, dict) and "tolerance" not in contents and contents.get("precision") in REDUCED:
+            return {**contents, "tolerance": REDUCED[contents["precision"]]}
+        return contents
 
     @model_validator(mode="after")
     def _fits(self) -> "Target":

@@ -80,6 +80,15 @@ def test_names_of_the_ends(name, small, tmp_path):
     assert done.stdout.split()[-2:] == ["x", "y"]
 
 
+@pytest.mark.parametrize("name", ["onnx", needs("openvino")])
+def test_classes_of_pixels_are_probabilities(name, shake, tmp_path):
+    stack = [layers.Conv2D(4, 3, padding="same", activation="relu"), layers.Conv2D(1, 1, activation="sigmoid")]
+    model = shake(keras.Sequential([keras.Input((6, 5, 2)), *stack]))
+    export = export_model(model, tmp_path / load_target(name).file_name, name)
+    # One probability for each pixel: the side of 0.5 is compared.
+    assert export.argmax_agreement == 1.0
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="a fresh process with torch converts, as the slow tests do")
 @pytest.mark.parametrize("name", ["torchscript", pytest.param("torch-export", marks=pytest.mark.slow)])
 def test_images_and_metadata_in_files_of_torch(name, shake, tmp_path):

@@ -41,6 +41,14 @@ def test_what_ships():
         assert target.reduced == (target.tolerance.beyond > 0)
 
 
+def test_the_tolerance_of_reduced_precision(write):
+    for name, precision in (("onnx-fp16", "float16"), ("onnx-int8", "int8")):
+        own = load_target(write(f'format = "onnx"\nprecision = "{precision}"\n'))
+        assert own.tolerance == load_target(name).tolerance
+    own = load_target(write('format = "onnx"\nprecision = "int8"\n[tolerance]\nabsolute = 0.5\n'))
+    assert (own.tolerance.absolute, own.tolerance.beyond) == (0.5, 0.0)
+
+
 def test_the_shipped_target():
     target = load_target("onnx")
     assert (target.format, target.opset, target.input, target.output) == ("onnx", 18, "features", "auto")

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from kerasdl.export.graph.plan import is_graph
+
 if TYPE_CHECKING:
     from kerasdl.data.dataset import Scaling
     from kerasdl.export.target import Target
@@ -58,7 +60,7 @@ def name_ends(model: Any, target: "Target", inputs: Sequence[str], outputs: int)
 
 
 def _ends_in_probabilities(model: Any) -> bool:
-    layers = getattr(model, "layers", [])
+    layers = [model.outputs[0]._keras_history[0]] if is_graph(model) else getattr(model, "layers", [])
     if not layers:
         return False
     last = layers[-1]
