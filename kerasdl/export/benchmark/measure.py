@@ -208,6 +208,11 @@ def _summarize(runners: Sequence[Runner], found: Benchmark) -> None:
         if runner.row.cells:
             found.rows.append(runner.row)
     sizes = {row.label: [str(size) for size, cell in row.cells.items() if not cell.stable] for row in found.rows}
+    load, cores = found.machine["load_at_start"], found.machine["cores"]
+    if load is not None and load > cores:
+        found.notes.append(
+            f"{load:.1f} programs wanted to run on {cores} cores before this began: times and tails are also theirs"
+        )
     unstable = [f"{label} ({', '.join(those)})" for label, those in sizes.items() if those]
     if unstable:
         found.notes.append(
