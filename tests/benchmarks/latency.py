@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIDE = {"mlp": 28, "cnn": 28, "transfer": 96}
 CHANNELS = {"mlp": 1, "cnn": 1, "transfer": 3}
 CLASSES = 10
-BATCHES = (1, 64)
+BATCHES = (1, 16)
 
 
 def compare(name: str, options: Options) -> Facts:
@@ -130,7 +130,7 @@ def table(medians: Mapping[Case, Facts], options: Options) -> str:
         f"normalization, `cnn` on 28 x 28, `transfer` on 96 x 96 x 3, trained for one epoch. Outputs are alike within "
         f"{max(facts['difference'] for facts in medians.values()):.0e}. Median latency of onnxruntime on the CPU, one "
         f"thread, each file in a process of its own, in {options.rounds} turns of {options.seconds / options.rounds:g} "
-        f"s; the ratio of a turn's medians, its mean over turns and 95 % interval; medians of {options.times}.\n"
+        f"s; the ratio of a turn's medians, its median over turns and 95 % interval; medians of {options.times}.\n"
         f"`python -m tests.benchmarks.latency` measures them again.\n\n{markdown(head, lines)}"
     )
 
