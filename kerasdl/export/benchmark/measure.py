@@ -153,7 +153,14 @@ def _first(runner: Runner, found: Benchmark) -> None:
     if sizes != list(found.settings.batch_sizes):
         found.notes.append(f"{runner.row.label} takes {runner.batch} rows at once and nothing else")
     for size in sizes:
-        answer = runner.process.ask("first", batch_size=size, limit=found.settings.warm_up)
+        try:
+            answer = runner.process.ask("first", batch_size=size, limit=found.settings.warm_up)
+        except WorkerError as error:
+            # One size may be too much for the memory, or not what an operator of the file was written for.
+            if not runner.process.alive or (size == sizes[-1] and not runner.row.cells):
+                raise
+            found.missing.append(Missing(f"{runner.row.label}, {size} at once", str(error)))
+            continue
         runner.row.cells[size] = Cell(size, answer["first_seconds"], answer["stable"], (), mean_interval([0.0]), (), ())
 
 
