@@ -127,7 +127,7 @@ def missing(provider: str) -> str | None:
     for name in _libraries(provider):
         if not _loads(name):
             return f"{name} does not load"
-    return None if _has_device() else "no CUDA device"
+    return None if has_cuda_device() else "no CUDA device"
 
 
 def _libraries(provider: str) -> list[str]:
@@ -163,8 +163,8 @@ def _loads(name: str) -> bool:
 
 
 @functools.cache
-def _has_device() -> bool:
-    """Asks the CUDA driver for its number of devices."""
+def has_cuda_device() -> bool:
+    """Asks the CUDA driver whether there is a device."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdl import __version__
+from kerasdl.export.benchmark.machine import processor
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 BACKENDS = ["jax", "tensorflow", "torch"]
@@ -118,16 +119,9 @@ def _machine(devices: Sequence[str], load: float | None) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     busy = "" if load is None else f", load {load:.1f} at the start"
     return (
-        f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores{busy}; devices: "
+        f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores{busy}; devices: "
         f"{', '.join(devices)}; Python {platform.python_version()}, kerasdl {__version__}, {versions}."
     )
-
-
-def _processor() -> str:
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text(encoding="utf-8").splitlines() if facts.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
 
 
 def write_section(path: Path, title: str, text: str) -> None:

@@ -50,7 +50,7 @@ def test_a_provider_that_lacks_its_libraries_is_refused(file, monkeypatch):
 
 def test_libraries_without_a_device_are_not_enough(monkeypatch):
     monkeypatch.setattr(module, "_loads", lambda name: True)
-    monkeypatch.setattr(module, "_has_device", lambda: False)
+    monkeypatch.setattr(module, "has_cuda_device", lambda: False)
     module.missing.cache_clear()
     assert module.missing(module.CUDA) == "no CUDA device"
     module.missing.cache_clear()

@@ -10,7 +10,7 @@ from kerasdl import backend
 from kerasdl.export.benchmark.runners import MODULES
 from kerasdl.export.benchmark.settings import Settings
 from kerasdl.export.benchmark.sources import Source
-from kerasdl.export.session import CPU, CUDA, TENSORRT, missing
+from kerasdl.export.session import CPU, CUDA, TENSORRT, has_cuda_device, missing
 
 # How a Keras model is called: as people do it first, and as one does who serves it from Keras.
 MODES = ("predict_on_batch", "compiled")
@@ -93,12 +93,13 @@ def find_candidates(sources: Sequence[Source], settings: Settings) -> tuple[list
             lacking[f"{source.path.name} by {runtime}"] = f"{MODULES[runtime]} is not installed here"
         elif runtime == "onnxruntime":
             candidates += _by_provider(source, threads, lacking)
-        elif runtime == "litert":
-            candidates += [Candidate(source, "CPU", threads=number) for number in threads]
-        elif runtime == "torch-export":
-            candidates += [Candidate(source, "torch", mode) for mode in ("", "torch.compile")]
+        elif runtime in {"torchscript", "torch-export"}:
+            # On a device the threads of the CPU wait.
+            numbers = [None] if has_cuda_device() else threads
+            modes = ("", "torch.compile") if runtime == "torch-export" else ("",)
+            candidates += [Candidate(source, "torch", mode, number) for mode in modes for number in numbers]
         else:
-            candidates.append(Candidate(source, "torch" if runtime == "torchscript" else "CPU"))
+            candidates += [Candidate(source, "CPU", threads=number) for number in threads]
     return candidates, [Missing(what, reason) for what, reason in lacking.items()]
 
 

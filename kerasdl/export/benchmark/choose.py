@@ -36,7 +36,7 @@ class Pick:
 def choose(rows: Sequence[Row], settings: Settings) -> list[Pick]:
     """Chooses among the rows whose outputs agree with the float32 file's.
 
-    Two rows are told apart by the ratio of their medians in the same rounds; the intervals of all comparisons with the
+    Two rows are told apart by the ratio of what they took in the same rounds; the intervals of all comparisons with the
     best hold together at 95 % (Bonferroni). A difference below 2 % is never taken for one.
 
     Args:

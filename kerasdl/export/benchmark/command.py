@@ -31,7 +31,7 @@ def benchmark(
     ] = None,
     server_seconds: Annotated[float | None, typer.Option(help="Seconds of requests at each load.")] = None,
     threads: Annotated[
-        str | None, typer.Option(metavar="N,N,...", help="Threads of ONNX Runtime on the CPU [default: 1, all cores].")
+        str | None, typer.Option(metavar="N,N,...", help="Threads on the CPU, a row for each [default: 1, all cores].")
     ] = None,
     backends: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Keras' backends [default: all that are installed].")

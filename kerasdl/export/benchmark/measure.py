@@ -153,7 +153,14 @@ def _first(runner: Runner, found: Benchmark) -> None:
     if sizes != list(found.settings.batch_sizes):
         found.notes.append(f"{runner.row.label} takes {runner.batch} rows at once and nothing else")
     for size in sizes:
-        answer = runner.process.ask("first", batch_size=size, limit=found.settings.warm_up)
+        try:
+            answer = runner.process.ask("first", batch_size=size, limit=found.settings.warm_up)
+        except WorkerError as error:
+            # One size may be too much for the memory, or not what an operator of the file was written for.
+            if not runner.process.alive or (size == sizes[-1] and not runner.row.cells):
+                raise
+            found.missing.append(Missing(f"{runner.row.label}, {size} at once", str(error)))
+            continue
         runner.row.cells[size] = Cell(size, answer["first_seconds"], answer["stable"], (), mean_interval([0.0]), (), ())
 
 
@@ -208,6 +215,11 @@ def _summarize(runners: Sequence[Runner], found: Benchmark) -> None:
         if runner.row.cells:
             found.rows.append(runner.row)
     sizes = {row.label: [str(size) for size, cell in row.cells.items() if not cell.stable] for row in found.rows}
+    load, cores = found.machine["load_at_start"], found.machine["cores"]
+    if load is not None and load > cores:
+        found.notes.append(
+            f"{load:.1f} programs wanted to run on {cores} cores before this began: times and tails are also theirs"
+        )
     unstable = [f"{label} ({', '.join(those)})" for label, those in sizes.items() if those]
     if unstable:
         found.notes.append(

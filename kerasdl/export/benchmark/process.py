@@ -85,6 +85,11 @@ class Process:
             raise WorkerError(answer["error"])
         return answer
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """Ends the process."""
         if self._process.poll() is None:

@@ -151,8 +151,15 @@ def paired_ratio(one: Sequence[float], other: Sequence[float], confidence: float
         confidence: Of the interval.
 
     Returns:
-        The geometric mean of `one / other` with Student's interval of its logarithm.
+        The median of `one / other` over the rounds with its distribution-free interval; where they are too few for
+        that, the geometric mean with Student's interval of the logarithm.
     """
     shared = min(len(one), len(other))
-    found = mean_interval(np.log(np.asarray(one[:shared]) / np.asarray(other[:shared])).tolist(), confidence)
+    logarithms = np.log(np.asarray(one[:shared]) / np.asarray(other[:shared]))
+    ends = _order_statistics(shared, 0.5, confidence)
+    if ends is None:
+        found = mean_interval(logarithms.tolist(), confidence)
+    else:
+        ordered = np.sort(logarithms)
+        found = Interval(float(np.median(ordered)), float(ordered[ends[0] - 1]), float(ordered[ends[1] - 1]))
     return Interval(*(float(np.exp(end)) for end in (found.value, found.low, found.high)))

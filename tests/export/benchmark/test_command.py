@@ -76,6 +76,22 @@ def test_rows_of_ones_own_and_open_shapes(dense):
         benchmark(path, settings=QUICK, shapes={"": (3, 6)}, rows=np.ones((5, 2, 6)))
 
 
+def test_a_size_that_fails_is_left_out_with_its_reason(dense, tmp_path):
+    import onnx
+
+    model = onnx.load(dense())
+    # Written for 8 rows, but declared for any number.
+    shape = onnx.numpy_helper.from_array(np.array([8, 6]), "shape")
+    model.graph.initializer.append(shape)
+    model.graph.node.insert(0, onnx.helper.make_node("Reshape", ["features", "shape"], ["fixed"]))
+    model.graph.node[1].input[0] = "fixed"
+    path = tmp_path / "eight.onnx"
+    onnx.save(model, path)
+    found = benchmark(path, settings=QUICK)
+    assert list(found.table()["batch_size"]) == [8]
+    assert [each.what for each in found.missing if "at once" in each.what] == [f"{found.rows[0].label}, 1 at once"]
+
+
 def test_rows_that_repeat_are_compared_once(dense, tmp_path):
     dense("model.onnx")
     dense("model-noisy.onnx", noise=0.01)

@@ -64,7 +64,7 @@ def test_a_session_that_computes_on_cuda_is_a_cuda_row(monkeypatch, source):
 def test_a_provider_that_cannot_load_is_told_with_its_reason_and_not_asked_for(monkeypatch, source):
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [TENSORRT, CUDA, CPU])
     monkeypatch.setattr(sessions, "_loads", lambda name: "nvinfer" not in name)
-    monkeypatch.setattr(sessions, "_has_device", lambda: True)
+    monkeypatch.setattr(sessions, "has_cuda_device", lambda: True)
     sessions.missing.cache_clear()
     rows, missing = find_candidates([source], Settings())
     sessions.missing.cache_clear()

@@ -45,9 +45,9 @@ def test_every_torch_format_gives_what_keras_gives(backend_name, tmp_path):
     assert {row.way for row in found.rows} == {
         "Keras predict_on_batch, torch cpu",
         "Keras compiled, torch cpu",
-        "TorchScript, torch cpu",
-        ".pt2, torch cpu",
-        "torch.compile, torch cpu",
+        "TorchScript, torch cpu, 1 thread",
+        ".pt2, torch cpu, 1 thread",
+        "torch.compile, torch cpu, 1 thread",
     }
     compared = [row.agreement for row in found.rows if row.candidate.source.runtime != "keras"]
     assert all(each.reference == "model.keras" and each.relative_error < 1e-4 for each in compared)

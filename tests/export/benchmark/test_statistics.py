@@ -106,5 +106,29 @@ def test_turns_cancel_a_drift_that_both_rows_share():
     assert half > math.log(1.1)
 
 
+def test_a_few_stalls_do_not_move_a_ratio():
+    one, other = np.full(20, 1.0), np.full(20, 2.0)
+    one[:4] = 100.0
+    found = paired_ratio(one, other)
+    assert found.low == found.value == found.high == 0.5
+
+
+def test_few_rounds_tell_what_is_far_apart():
+    assert paired_ratio([10.0, 11.0, 9.0], [1.0, 1.0, 1.1]).low > 1
+    assert paired_ratio([1.2, 0.9, 1.3], [1.0, 1.0, 1.1]).low < 1
+
+
+@pytest.mark.parametrize("rounds", [4, 20])
+def test_the_interval_of_a_ratio_covers_as_often_as_it_says(rounds):
+    generator = np.random.default_rng(rounds)
+    trials = 400
+    covered = 0
+    for _ in range(trials):
+        one, other = np.exp(generator.normal([[0.3], [0.0]], 0.2, (2, rounds)))
+        found = paired_ratio(one, other)
+        covered += found.low <= np.exp(0.3) <= found.high
+    assert 0.95 - 3 * math.sqrt(0.95 * 0.05 / trials) < covered / trials < 1
+
+
 def test_a_ratio_takes_the_rounds_that_both_have():
     assert paired_ratio([2.0, 2.0, 2.0], [1.0, 1.0]).value == pytest.approx(2.0)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kerasdl.export.benchmark.runners.opened import Arrays, Input, Opened
-from kerasdl.export.session import CPU, CUDA, create_session, placement
+from kerasdl.export.session import CPU, CUDA, TENSORRT, create_session, placement
 
 # ONNX Runtime's names of types that NumPy names otherwise.
 TYPES = {"float": "float32", "double": "float64", "string": "object"}
@@ -18,8 +18,9 @@ def open_model(request: dict[str, Any]) -> Opened:
 
     wanted, mode = request["requested"], request["mode"]
     graph = {CUDA: {"enable_cuda_graph": "1"}} if mode == "CUDA graph" else None
-    # Nodes that a device's provider lacks run on the CPU, which `placement` shows.
-    providers = [wanted] if wanted == CPU else [wanted, CPU]
+    # Nodes that a provider lacks go to the next, which `placement` shows.
+    every = (TENSORRT, CUDA, CPU)
+    providers = list(every[every.index(wanted) :])
     session = create_session(request["path"], providers, threads=request["threads"], provider_options=graph)
     inputs = [_input(each) for each in session.get_inputs()]
     batches = {each.shape[0] for each in session.get_inputs() if each.shape}

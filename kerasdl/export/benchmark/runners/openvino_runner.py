@@ -16,7 +16,8 @@ def open_model(request: dict[str, Any]) -> Opened:
 
     core = openvino.Core()
     model = core.read_model(request["path"])
-    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    threads = {} if request["threads"] is None else {"INFERENCE_NUM_THREADS": request["threads"]}
+    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", **threads})
     batches = [port.partial_shape[0] for port in model.inputs if port.partial_shape.rank.get_length()]
     fixed = [size.get_length() for size in batches if size.is_static]
     running = compiled.create_infer_request()

@@ -4,15 +4,15 @@ from typing import Any
 
 from kerasdl.export.benchmark.runners.keras_runner import check_compiler
 from kerasdl.export.benchmark.runners.opened import Input, Opened
-from kerasdl.export.benchmark.runners.torchscript_runner import facts, prepare_module
+from kerasdl.export.benchmark.runners.torchscript_runner import choose_device, facts, prepare_module
 
 
 def open_model(request: dict[str, Any]) -> Opened:
     """Opens an exported program; a size that is a symbol stays open."""
     import torch
 
+    device = choose_device(request["threads"])
     program = torch.export.load(request["path"])
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     module = program.module().to(device)
     inputs, batch = _inputs(program)
     described = facts(module)

@@ -11,11 +11,20 @@ def open_model(request: dict[str, Any]) -> Opened:
     """Opens a TorchScript file; it does not say which inputs it takes."""
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(request["threads"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         module = torch.jit.load(request["path"], map_location=device).eval()
     return Opened(inputs=[], prepare=prepare_module(module, device), provider=f"torch {device}", facts=facts(module))
+
+
+def choose_device(threads: int | None) -> str:
+    """Returns where torch computes, and sets the threads that it uses on the CPU."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def prepare_module(module: Callable[..., Any], device: str) -> Callable[[Arrays], Callable[[], Any]]:
