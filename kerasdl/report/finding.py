@@ -13,8 +13,8 @@ class Finding:
         sure: Whether it is a counted fact, or a comparison whose corrected 95 % interval excludes zero.
         numbers: The numbers behind it, plain values that JSON can hold; `kind` says what was looked at: `"setting"`,
             `"trend"`, `"interaction"`, `"winner"`, `"runner-up"`, `"cost"`, `"divergence"`, `"failure"`,
-            `"overfitting"`, `"improving"`, `"classes"`, `"disagreement"`, `"segmentation"`, `"waiting"` or
-            `"repeats"`.
+            `"overfitting"`, `"improving"`, `"length"`, `"shortfall"`, `"classes"`, `"disagreement"`,
+            `"segmentation"`, `"waiting"` or `"repeats"`.
     """
 
     sentence: str

@@ -11,8 +11,10 @@ from kerasdl.report.divergence import find_divergence
 from kerasdl.report.effects import find_effects, find_reversals
 from kerasdl.report.evidence import Evidence, gather
 from kerasdl.report.finding import Finding
+from kerasdl.report.lengths import find_lengths
 from kerasdl.report.looking import find_disagreements, find_overlaps
 from kerasdl.report.scores import Scores
+from kerasdl.report.shortfalls import find_shortfalls
 from kerasdl.report.training import Curve, improving, overfitting
 from kerasdl.report.waiting import find_waiting
 from kerasdl.report.winner import Standing, cheapest_tied
@@ -26,8 +28,9 @@ def find(run: "Run") -> list[Finding]:
     """Computes what a run shows.
 
     How each comparison is made, corrected and judged stands in `kerasdl.report.comparisons` (settings),
-    `kerasdl.report.winner`, `kerasdl.report.training` (curves), `kerasdl.report.classes` and
-    `kerasdl.report.looking` (single rows and masks).
+    `kerasdl.report.winner`, `kerasdl.report.training` and `kerasdl.report.lengths` (curves),
+    `kerasdl.report.shortfalls` (repeats that fail), `kerasdl.report.classes` and `kerasdl.report.looking` (single rows
+    and masks).
 
     Args:
         run: The run, finished or not.
@@ -49,6 +52,8 @@ def find_all(evidence: Evidence) -> list[Finding]:
         *find_reversals(evidence),
         *find_divergence(evidence.scores),
         *_training(evidence),
+        *find_lengths(evidence),
+        *find_shortfalls(evidence),
         *_classes(evidence),
         *find_disagreements(evidence),
         *find_overlaps(evidence),

@@ -214,6 +214,33 @@ def test_a_flat_noisy_loss_is_not_overfitting(make_run: MakeRun) -> None:
     assert not [finding for finding in of_kind(run, "overfitting") if finding.sure]
 
 
+def test_where_longer_training_stops_to_help_is_said(make_run: MakeRun) -> None:
+    falling = make_run(grid(epochs=[10, 50]), epochs=50, losses=lambda epoch, *_: 2 / epoch)
+    settled, loss = of_kind(falling, "length")
+    curve = (1 - np.exp(-3 * np.arange(1, 51) / 50)) / (1 - np.exp(-3))
+    assert settled.numbers["epoch"] == 1 + np.argmax(curve >= 0.99 * curve[-10:].mean()) == 44
+    assert settled.numbers["low"] < 44 < settled.numbers["high"]
+    assert loss.sure and loss.numbers["high"] < 0
+    assert "Nothing shows overfitting in 50 epochs" in loss.sentence
+    rising = make_run(grid(epochs=[10, 50]), epochs=50, losses=lambda epoch, *_: 0.3 + 0.01 * abs(epoch - 20))
+    assert "overfitting" not in " ".join(one.sentence for one in of_kind(rising, "length"))
+    assert of_kind(rising, "overfitting")[0].sure
+    assert not of_kind(make_run(grid(width=[10, 50])), "length")
+
+
+def test_repeats_that_stay_near_guessing_are_counted(make_run: MakeRun) -> None:
+    stuck = {1: 6, 2: 2, 3: 0}
+    run = make_run(
+        grid(depth=[1, 2, 3]), lambda settings, seed, _: 0.55 if seed < stuck[settings["depth"]] else 0.95, repeats=6
+    )
+    (finding,) = of_kind(run, "shortfall")
+    assert finding.numbers["short"] == 8
+    assert finding.numbers["limit"] == pytest.approx((0.5 + 0.95) / 2)
+    assert finding.numbers["configurations"] == {1: 2}
+    assert "depth 2: 2 of 6 (10 to 70\u00a0%)" in finding.sentence
+    assert not of_kind(make_run(grid(depth=[1, 2]), repeats=6), "shortfall")
+
+
 def test_the_smallest_tied_configuration_is_named(make_run: MakeRun) -> None:
     run = make_run(grid(width=[4, 68]), parameters=lambda settings: 100 * settings["width"], generator=1)
     found = of_kind(run, "cost")

@@ -151,6 +151,24 @@ def test_wrong_gradients_are_caught_and_right_ones_are_not(
     assert list(found.table().verdict) == ["wrong", "wrong", "good", "good"]
 
 
+def test_one_wrong_entry_among_many_is_found(gradients: SimpleNamespace, rows: Any) -> None:
+    import keras
+    from keras import ops
+
+    class OneWrong(keras.layers.Dense):
+        def call(self, inputs: Any) -> Any:
+            share = np.ones(self.kernel.shape)
+            share[1, 17] = 1.01
+            leaked = ops.cast(share, self.kernel.dtype) * self.kernel
+            return ops.matmul(inputs, leaked + ops.stop_gradient(self.kernel - leaked)) + self.bias
+
+    model = sequential(OneWrong(300), keras.layers.Activation("tanh"), dense(1))
+    found = gradients.check(model, *rows, samples=2)
+    (failure,) = found.failures
+    assert failure.parameter.endswith("kernel") and failure.worst == (1, 17)
+    assert failure.gradient / failure.difference_quotient == pytest.approx(1.01, rel=1e-4)
+
+
 def test_a_gradient_that_is_missing_is_wrong(gradients: SimpleNamespace, rows: Any) -> None:
     import keras
 

@@ -1,5 +1,6 @@
 """Checks a model's gradients against finite differences."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from kerasdl.errors import UserError
 from kerasdl.train.trial import first_line
 from kerasdl.watch.gradient_check.differences import Slope, slopes
 from kerasdl.watch.gradient_check.float64 import check_policies, in_float64
+from kerasdl.watch.gradient_check.hidden import hidden_entry
 from kerasdl.watch.gradient_check.parts import LossParts, computes_own_loss, of_part, parts_of
 from kerasdl.watch.gradient_check.result import GradientCheck, ParameterCheck, judge
 from kerasdl.watch.gradient_check.sampling import sample
@@ -31,10 +33,12 @@ def check_gradients(
     """Compares the gradients that the backend computes with central differences, in float64.
 
     Every parameter tensor is sampled: half of its entries among those with a gradient, the others anywhere, which finds
-    gradients that are missing. The loss is what training lowers; where it holds regularization (penalties on weights or
-    activations, `add_loss`), data loss and regularization are also checked apart. Every evaluation draws the same
-    dropout masks and noise. Kinks (ReLU, max pooling, absolute values) are found and told apart, see
-    `kerasdl.watch.gradient_check.differences.slopes`. The model is as before afterwards; its weights are never written.
+    gradients that are missing. All entries together are compared along one random direction; where they disagree, the
+    entry that is wrong is searched for and compared too. The loss is what training lowers; where it holds
+    regularization (penalties on weights or activations, `add_loss`), data loss and regularization are also checked
+    apart. Every evaluation draws the same dropout masks and noise. Kinks (ReLU, max pooling, absolute values) are found
+    and told apart, see `kerasdl.watch.gradient_check.differences.slopes`. The model is as before afterwards; its
+    weights are never written.
 
     Layers of any class take part where they follow their dtype policy (`self.compute_dtype`), as Keras' own do. Not
     checked can be: layers that cast to float32 inside, quantized ones, `TorchModuleWrapper`, and what a model's own
@@ -46,7 +50,7 @@ def check_gradients(
             whole.
         y: The targets, as for `fit`.
         sample_weight: The weight of each row, as for `fit`.
-        samples: How many entries of each tensor are compared.
+        samples: How many entries of each tensor are compared one by one.
         training: Whether layers are called as in training (dropout drops, batch normalization uses the batch).
         seed: Draws the entries, and torch's dropout masks.
 
@@ -130,14 +134,26 @@ def _compare(model: keras.Model, losses: LossParts, samples: int, training: bool
     parts = parts_of(model, losses.regularized)
     found: list[ParameterCheck] = []
     for number, (variable, pair) in enumerate(zip(losses.trainable, losses.gradients(tensors), strict=True)):
-        entries = sample(pair[0], samples, np.random.default_rng([seed, number]))
+        generator = np.random.default_rng([seed, number])
+        entries = sample(pair[0], samples, generator)
+        hidden = None
+        if pair[0].size > len(entries):
+            along = functools.partial(_slopes_along, losses, parts, values[number], tensors, number)
+            hidden = hidden_entry(along, [of_part(part, pair) for part in parts], generator)
+            entries += [] if hidden is None or hidden in entries else [hidden]
         measured = [_slopes(losses, parts, values[number], tensors, number, entry) for entry in entries]
         for index, part in enumerate(parts):
             gradient, own = of_part(part, pair), [slopes[index] for slopes in measured]
             if part == "regularization" and not gradient.any() and not any(one.value for one in own):
                 continue
             at_entries = np.array([gradient[entry] for entry in entries])
-            found.append(judge(part, variable.path, entries, at_entries, own))
+            whole = judge(part, variable.path, entries, at_entries, own)
+            if hidden is not None:
+                # Among entries with large gradients it would count for little.
+                alone = judge(part, variable.path, [hidden], gradient[hidden][None], [own[entries.index(hidden)]])
+                if alone.relative_difference > whole.relative_difference:
+                    whole = replace(alone, entries=whole.entries, kinks=whole.kinks)
+            found.append(whole)
     return GradientCheck(tuple(found), model.name, keras.backend.backend(), training, float(here[0]))
 
 
@@ -149,7 +165,25 @@ def _slopes(
     def at(point: float) -> np.ndarray:
         moved = value.copy()
         moved[entry] = point
-        pair = losses([*tensors[:number], keras.ops.convert_to_tensor(moved), *tensors[number + 1 :]])
-        return np.array([of_part(part, pair) for part in parts])
+        return _parts_at(losses, parts, moved, tensors, number)
 
     return slopes(at, float(value[entry]))
+
+
+def _slopes_along(
+    losses: LossParts,
+    parts: Sequence[str],
+    value: np.ndarray,
+    tensors: list[Any],
+    number: int,
+    direction: np.ndarray,
+) -> list[Slope]:
+    """Measures the slope of each part of the loss along a direction of one parameter tensor."""
+    return slopes(lambda length: _parts_at(losses, parts, value + length * direction, tensors, number), 0.0)
+
+
+def _parts_at(
+    losses: LossParts, parts: Sequence[str], value: np.ndarray, tensors: list[Any], number: int
+) -> np.ndarray:
+    pair = losses([*tensors[:number], keras.ops.convert_to_tensor(value), *tensors[number + 1 :]])
+    return np.array([of_part(part, pair) for part in parts])
