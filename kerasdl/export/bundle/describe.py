@@ -56,7 +56,7 @@ def describe(exported: Exported) -> dict[str, Any]:
         "features": _features(known),
         "preprocessing": {
             "inside": ["features are scaled as in training"] if "evaluation" in known else [],
-            "caller": _caller(image, inputs),
+            "caller": _caller(image, inputs, "evaluation" in known),
             "image": image,
         },
         "checks": {key: value for key, value in exported.export.items() if key not in ("path", "seconds")} or None,
@@ -141,9 +141,11 @@ def _image(known: Mapping[str, Any], inputs: list[dict[str, Any]]) -> dict[str, 
     }
 
 
-def _caller(image: Mapping[str, Any] | None, inputs: list[dict[str, Any]]) -> list[str]:
+def _caller(image: Mapping[str, Any] | None, inputs: list[dict[str, Any]], of_run: bool) -> list[str]:
     if image is None:
-        return ["give raw numbers, unscaled"] if len(inputs) == 1 and len(inputs[0]["shape"]) == 2 else []
+        table = of_run and len(inputs) == 1 and len(inputs[0]["shape"]) == 2
+        # Without a run nobody knows what its author did to the numbers before.
+        return ["give raw numbers, unscaled"] if table else ["give numbers as they were in training"]
     colour = "grey" if image["channels"] == 1 else "red, green, blue"
     steps = ["decode the image, turn it upright, lay it on white where it is transparent", f"make it {colour}"]
     if image["height"] is not None and image["width"] is not None:
