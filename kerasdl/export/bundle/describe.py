@@ -25,7 +25,8 @@ def describe(exported: Exported) -> dict[str, Any]:
     Returns:
         `form`, `title`, `question`, `study`, `task`, `answer` (`"classes"`, `"masks"` or `"values"`: what the outputs
         are), `model` (the file with its SHA-256), `inputs`, `outputs`, `classes`, `features`, `preprocessing`,
-        `checks` (how near its outputs are to Keras'), `figures` (how good and how fast it is), `data`, `settings`,
+        `checks` (how near its outputs are to Keras'), `others` (the same model in other formats),
+        `figures` (how good and how fast it is), `data`, `settings`,
         `versions`.
     """
     known, graph = exported.properties, exported.graph
@@ -60,6 +61,7 @@ def describe(exported: Exported) -> dict[str, Any]:
             "image": image,
         },
         "checks": {key: value for key, value in exported.export.items() if key not in ("path", "seconds")} or None,
+        "others": [_other(each) for each in exported.others],
         "figures": {"evaluation": known.get("evaluation"), "benchmark": _measured(exported.benchmark)},
         "data": {
             "name": without_folders(str(known.get("data", ""))),
@@ -71,6 +73,11 @@ def describe(exported: Exported) -> dict[str, Any]:
         "versions": dict(exported.versions),
     }
     return finite(facts)
+
+
+def _other(export: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("format", "precision", "bytes", "max_abs_diff", "argmax_agreement", "change")
+    return {"path": PurePath(str(export.get("path", ""))).name, **{key: export.get(key) for key in kept}}
 
 
 def _measured(benchmark: Any) -> dict[str, Any] | None:
