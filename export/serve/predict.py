@@ -15,7 +15,7 @@ import numpy as np
 from inference.answers import answers, by_class, masks, name_of, word
 from inference.errors import BundleError, InputError
 from inference.images import SUFFIXES, write_mask
-from inference.model import Model
+from inference.model import DEVICES, Model
 from inference.sources import Batch, batches
 
 HERE = Path(__file__).resolve().parent
@@ -32,7 +32,7 @@ def main() -> None:
     except OSError as failure:
         if isinstance(failure, BrokenPipeError):
             # Whoever read the answers has had enough of them.
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
             sys.exit(0)
         sys.exit(_fail(f"{failure.filename or 'input'}: {failure.strerror}"))
 
@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--invert", action="store_true", help="swap black and white: dark strokes on white paper")
     parser.add_argument("--batch", type=int, default=256, metavar="N", help="rows at once (default: 256)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(default: auto)")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: auto)")
     parser.add_argument("--model", type=Path, default=HERE, metavar="FOLDER", help="with model.onnx and model.json")
     options = parser.parse_args()
     if options.batch < 1:

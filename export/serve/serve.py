@@ -5,12 +5,12 @@ takes them. Every refusal is `{"error": {"reason": ..., "message": ..., "where":
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,10 @@ class Service:
         """Answers one request in a thread of its own, or refuses it."""
         if self.model is None:
             raise RefusedError(503, "not_ready", "the model is being loaded; try again later")
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            # A small body could become a large one.
+            raise RefusedError(415, "wrong_encoding", f"{encoding} is not taken; send the body as it is")
         with self.gate.enter():
             body = await read_body(
                 request.stream(),
@@ -97,7 +101,7 @@ def create_app(service: Service, stop: Any = lambda: None) -> FastAPI:
         stop: Is called where the model cannot be loaded.
     """
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(service.load_in_background(stop))
         yield
@@ -202,7 +206,8 @@ def main() -> None:
         timeout_graceful_shutdown=settings.grace_seconds,
     )
     server = uvicorn.Server(config)
-    server.run()
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
     sys.exit(1 if service.failure else 0)
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 LAND = ["inland", "coast", "sea"]
 COLUMNS = {"mean": [48.0, 13.0], "spread": [5.0, 16.0], "low": [37.0, -27.0], "high": [62.0, 65.0]}
 
-# Stands in front of a program and makes every import of what trained the model fail.
+# Makes every import of what trained the model fail.
 BARE = """
 import sys
 
@@ -23,10 +24,42 @@ class Refuse:
             raise ModuleNotFoundError(f"no {name} here")
 
 sys.meta_path.insert(0, Refuse())
+"""
+
+# Runs one program.
+ONE = """
 import runpy
 sys.argv = sys.argv[1:]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+# Runs one program after another, as it is told line by line: most of the time of a program is its start.
+MANY = """
+import contextlib, io, json, os, runpy
+
+requests, replies, path = sys.stdin, sys.stdout, list(sys.path)
+for line in requests:
+    asked = json.loads(line)
+    folder = asked["program"].rpartition("/")[0]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "inference"]:
+        del sys.modules[name]
+    sys.argv, sys.path = [asked["program"], *asked["arguments"]], [folder, *path]
+    os.chdir(folder)
+    os.environ.update(asked["variables"])
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(asked["given"].encode("latin-1"))))
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            runpy.run_path(asked["program"], run_name="__main__")
+        except SystemExit as end:
+            code = end.code or 0
+            if isinstance(code, str):
+                print(code, file=sys.stderr)
+                code = 1
+    for name in asked["variables"]:
+        del os.environ[name]
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), file=replies, flush=True)
 """
 
 
@@ -217,19 +250,42 @@ def bundle(folder: Path, name: str, **options) -> Path:
     return folder
 
 
-def run_bare(
-    program: Path, *arguments: str | Path, refused: tuple[str, ...] = (), given: bytes = b"", **variables: str
-) -> subprocess.CompletedProcess:
-    """Runs a program of a bundle where nothing that trained the model can be imported."""
-    return subprocess.run(
-        [sys.executable, "-c", BARE.replace("REFUSED", repr(refused)), str(program), *map(str, arguments)],
-        input=given,
-        env=bare_environment(**variables),
-        cwd=program.parent,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
+@dataclass(frozen=True)
+class Done:
+    """How a program ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Bare:
+    """A process that runs programs of bundles and can import nothing that trained the model.
+
+    Args:
+        refused: What else it cannot import.
+    """
+
+    def __init__(self, *refused: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", BARE.replace("REFUSED", repr(refused)) + MANY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=bare_environment(),
+            text=True,
+        )
+
+    def run(self, program: Path, *arguments: str | Path, given: bytes = b"", **variables: str) -> Done:
+        """Runs a program to its end."""
+        asked = {"program": str(program), "arguments": [str(each) for each in arguments], "variables": variables}
+        self._process.stdin.write(json.dumps({**asked, "given": given.decode("latin-1")}) + "\n")
+        self._process.stdin.flush()
+        return Done(*json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.stdout.close()
+        assert self._process.wait(20) == 0
 
 
 def bare_environment(**variables: str) -> dict[str, str]:

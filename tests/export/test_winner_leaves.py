@@ -8,7 +8,7 @@ import numpy as np
 from kerasdl.export import export_run
 from kerasdl.export.bundle import write_bundle
 from tests.export.bundle.test_known import make_run
-from tests.export.graphs import run_bare
+from tests.export.graphs import Bare
 
 
 def test_the_winner_of_a_run_answers_from_its_bundle_as_in_keras(tmp_path, shake):
@@ -33,8 +33,10 @@ def test_the_winner_of_a_run_answers_from_its_bundle_as_in_keras(tmp_path, shake
 
     rows = np.random.default_rng(0).normal(size=(5, 2)).astype("float32") * 5
     text = "b,a\n" + "".join(f"{second!r},{first!r}\n" for first, second in rows.tolist())
-    done = run_bare(folder / "predict.py", "-", "--output", "json", given=text.encode())
-    assert done.returncode == 0, done.stderr.decode()
+    bare = Bare()
+    done = bare.run(folder / "predict.py", "-", "--output", "json", given=text.encode())
+    bare.close()
+    assert done.returncode == 0, done.stderr
     said = np.array([answer["probabilities"] for answer in json.loads(done.stdout)])
     expected = keras.ops.convert_to_numpy(model((rows - [1, 2]) / [3, 4]))
     assert np.abs(said - expected).max() < 1e-5

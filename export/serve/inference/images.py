@@ -41,7 +41,10 @@ def read_image(
         raise InputError("takes_no_images", "this model takes rows of numbers, not images", place)
     if wanted["range"] is None:
         raise InputError(
-            "range_unknown", "the range of this model's pixels is not known; give arrays of numbers as JSON", place
+            "range_unknown",
+            "which numbers this model takes for black and white is not known; write them, such as [0, 255], into "
+            "model.json as preprocessing.image.range, or give arrays of numbers as JSON",
+            place,
         )
     try:
         from PIL import Image, ImageOps

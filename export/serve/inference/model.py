@@ -17,6 +17,8 @@ from inference.errors import BundleError, InputError
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
+DEVICES = ("auto", "cpu", "cuda")
+
 # Fatal errors only: what matters is checked and raised here.
 SILENT = 4
 
@@ -126,8 +128,6 @@ def _checked(folder: Path, facts: Mapping[str, Any]) -> Path:
 
 
 def _open(path: Path, device: str, threads: int) -> Any:
-    if device not in ("auto", "cpu", "cuda"):
-        raise BundleError(f"device {device!r} is not known; choose from auto, cpu, cuda")
     available = CUDA in onnxruntime.get_available_providers()
     if device == "cuda" and not available:
         raise BundleError("this onnxruntime has no CUDA; pip install onnxruntime-gpu, or choose the device cpu")

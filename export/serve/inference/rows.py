@@ -97,9 +97,9 @@ def checked(array: np.ndarray, wanted: Input, place: str, first: int = 0) -> np.
 
 def flat_to_row(array: np.ndarray, wanted: Input) -> np.ndarray:
     """Gives rows of a table, `(rows, columns)`, the shape of an input whose rows have several dimensions."""
-    if len(wanted.row) > 1 and None not in wanted.row and array.shape[1] == np.prod(wanted.row):
-        return array.reshape(-1, *wanted.row)
-    return array
+    sizes = [size for size in wanted.row if size is not None]
+    fits = len(sizes) == len(wanted.row) > 1 and array.shape[1] == np.prod(sizes)
+    return array.reshape(-1, *sizes) if fits else array
 
 
 def _only(given: Mapping[str, Any], names: Sequence[str], place: str = "") -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.errors import BundleError
+from inference.model import DEVICES
 
 PREFIX = "SERVE_"
 
@@ -77,9 +78,13 @@ _FROM_ZERO = ("port", "model_threads", "queue")
 
 
 def _value(name: str, text: str, field: "dataclasses.Field[Any]") -> Any:
-    kind = type(field.default)
-    if kind not in (int, float):
-        return kind(text) if isinstance(field.default, str) else Path(text)
+    if field.name == "device" and text not in DEVICES:
+        raise BundleError(f"{name}: device {text!r} is not known; choose from {', '.join(DEVICES)}")
+    if isinstance(field.default, str):
+        return text
+    if isinstance(field.default, Path):
+        return Path(text)
+    kind = float if isinstance(field.default, float) else int
     try:
         number = kind(text)
     except ValueError:
@@ -87,4 +92,6 @@ def _value(name: str, text: str, field: "dataclasses.Field[Any]") -> Any:
     # Written so that NaN counts as wrong.
     if not (number > 0 or (number == 0 and field.name in _FROM_ZERO)):
         raise BundleError(f"{name}={text!r}: give a number {'from 0 on' if field.name in _FROM_ZERO else 'above 0'}")
+    if field.name == "port" and number > 65535:
+        raise BundleError(f"{name}={text!r}: ports go up to 65535")
     return number

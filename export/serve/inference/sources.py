@@ -68,7 +68,7 @@ def _is_image(name: str, stated: str | None) -> bool:
 
 
 def _opened(name: str) -> BinaryIO:
-    return io.BufferedReader(sys.stdin.buffer.raw) if name == "-" else Path(name).open("rb")  # type: ignore[attr-defined]
+    return sys.stdin.buffer if name == "-" else Path(name).open("rb")
 
 
 def _read(model: Model, name: str, stream: BinaryIO, options: argparse.Namespace, note: Note) -> Iterator[Batch]:
@@ -150,7 +150,9 @@ def _csv(model: Model, name: str, text: Iterable[str], options: argparse.Namespa
         raise InputError("wrong_shape", "CSV holds rows of one input; give JSON with all inputs", name)
     wanted = model.inputs[0]
     reader = csv.reader(text, delimiter=options.separator)
-    lines = ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
+    lines: Iterator[tuple[int, list[str]]] = (
+        (reader.line_num, row) for row in reader if any(cell.strip() for cell in row)
+    )
     first = next(lines, None)
     if first is None:
         raise InputError("no_rows", "is empty", name)

@@ -25,7 +25,8 @@ def describe(exported: Exported) -> dict[str, Any]:
     Returns:
         `form`, `title`, `question`, `study`, `task`, `answer` (`"classes"`, `"masks"` or `"values"`: what the outputs
         are), `model` (the file with its SHA-256), `inputs`, `outputs`, `classes`, `features`, `preprocessing`,
-        `checks` (how near its outputs are to Keras'), `figures` (how good and how fast it is), `data`, `settings`,
+        `checks` (how near its outputs are to Keras'), `others` (the same model in other formats),
+        `figures` (how good and how fast it is), `data`, `settings`,
         `versions`.
     """
     known, graph = exported.properties, exported.graph
@@ -56,10 +57,11 @@ def describe(exported: Exported) -> dict[str, Any]:
         "features": _features(known),
         "preprocessing": {
             "inside": ["features are scaled as in training"] if "evaluation" in known else [],
-            "caller": _caller(image, inputs),
+            "caller": _caller(image, inputs, "evaluation" in known),
             "image": image,
         },
         "checks": {key: value for key, value in exported.export.items() if key not in ("path", "seconds")} or None,
+        "others": [_other(each) for each in exported.others],
         "figures": {"evaluation": known.get("evaluation"), "benchmark": _measured(exported.benchmark)},
         "data": {
             "name": without_folders(str(known.get("data", ""))),
@@ -71,6 +73,11 @@ def describe(exported: Exported) -> dict[str, Any]:
         "versions": dict(exported.versions),
     }
     return finite(facts)
+
+
+def _other(export: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("format", "precision", "bytes", "max_abs_diff", "argmax_agreement", "change")
+    return {"path": PurePath(str(export.get("path", ""))).name, **{key: export.get(key) for key in kept}}
 
 
 def _measured(benchmark: Any) -> dict[str, Any] | None:
@@ -141,9 +148,11 @@ def _image(known: Mapping[str, Any], inputs: list[dict[str, Any]]) -> dict[str, 
     }
 
 
-def _caller(image: Mapping[str, Any] | None, inputs: list[dict[str, Any]]) -> list[str]:
+def _caller(image: Mapping[str, Any] | None, inputs: list[dict[str, Any]], of_run: bool) -> list[str]:
     if image is None:
-        return ["give raw numbers, unscaled"] if len(inputs) == 1 and len(inputs[0]["shape"]) == 2 else []
+        table = of_run and len(inputs) == 1 and len(inputs[0]["shape"]) == 2
+        # Without a run nobody knows what its author did to the numbers before.
+        return ["give raw numbers, unscaled"] if table else ["give numbers as they were in training"]
     colour = "grey" if image["channels"] == 1 else "red, green, blue"
     steps = ["decode the image, turn it upright, lay it on white where it is transparent", f"make it {colour}"]
     if image["height"] is not None and image["width"] is not None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class Exported:
         producer: Who wrote it, with the version.
         properties: The metadata, values that are JSON as such.
         export: What the export said of this file; empty where `report.json` is not there.
+        others: What it said of the other files in the folder.
         versions: The versions that it was exported with.
         benchmark: What was measured; `None` where nothing was.
     """
@@ -38,6 +39,7 @@ class Exported:
     producer: str
     properties: Mapping[str, Any]
     export: Mapping[str, Any]
+    others: Sequence[Mapping[str, Any]]
     versions: Mapping[str, str]
     benchmark: Any
 
@@ -82,13 +84,15 @@ def read_exported(folder: Path) -> Exported:
     if not model.graph.input or not model.graph.output:
         raise UserError(f"{path}: an ONNX model without inputs or outputs; export it again")
     report = _read_json(folder / REPORT) or {}
+    exports = report.get("exports") or []
     return Exported(
         graph=model.graph,
         content=content,
         opset=next(each.version for each in model.opset_import if each.domain in {"", "ai.onnx"}),
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         properties={each.key: _value(each.key, each.value) for each in model.metadata_props},
-        export=_own_export(report),
+        export=next((each for each in exports if _file_name(each) == MODEL), {}),
+        others=[each for each in exports if _file_name(each) != MODEL],
         versions=report.get("versions") or {},
         benchmark=_read_json(folder / BENCHMARK),
     )
@@ -103,11 +107,8 @@ def _read_json(path: Path) -> Any:
         raise UserError(f"{path}: not readable as JSON ({error}); export the model again") from error
 
 
-def _own_export(report: Mapping[str, Any]) -> Mapping[str, Any]:
-    for export in report.get("exports") or []:
-        if Path(str(export.get("path", ""))).name == MODEL:
-            return export
-    return {}
+def _file_name(export: Mapping[str, Any]) -> str:
+    return Path(str(export.get("path", ""))).name
 
 
 def _value(key: str, text: str) -> Any:

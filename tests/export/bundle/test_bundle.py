@@ -126,7 +126,10 @@ def test_a_card_without_a_run_says_that_nothing_is_known(bundles):
 
 def test_parity_and_measurements_are_taken_over(tmp_path):
     export = {"path": "/home/me/model.onnx", "max_abs_diff": 3e-7, "argmax_agreement": 1.0, "batch_sizes": [1, 7]}
-    report = {"exports": [{"path": "x/other.pt2", "max_abs_diff": 1}, {**export, "providers": ["CPU"], "seconds": 2}]}
+    export["extremes"] = {"zeros": "equal", "huge": "one row jumps"}
+    lost = {"rows": 4000, "drop": 0.001, "low": -0.0005, "high": 0.0025}
+    small = {"path": "x/model-int8.onnx", "precision": "int8", "bytes": 2000, "max_abs_diff": 0.01, "change": lost}
+    report = {"exports": [small, {"path": "x/other.pt2"}, {**export, "providers": ["CPU"], "seconds": 2}]}
     pick = {"purpose": "latency", "row": "model.onnx, ONNX Runtime CPU", "at": "1 row at once", "value": 1.5e-5}
     (tmp_path / "report.json").write_text(json.dumps({**report, "versions": {"onnx": "1.2"}}))
     measured = {"picks": [pick], "machine": {"cores": 2}, "rows": [{"path": "/home/me/model.onnx"}]}
@@ -137,11 +140,15 @@ def test_parity_and_measurements_are_taken_over(tmp_path):
         "argmax_agreement": 1.0,
         "batch_sizes": [1, 7],
         "providers": ["CPU"],
+        "extremes": export["extremes"],
     }
     assert facts["figures"]["benchmark"] == {"picks": [pick], "machine": {"cores": 2}}
     card = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "differ by at most 3e-07, and 100.00 % of the rows get the same class (batches of 1, 7 rows, CPU)" in card
     assert "| latency | model.onnx, ONNX Runtime CPU | 1 row at once | 1.5e-05 s |" in card
+    assert "| model-int8.onnx |  | int8 | 2,000 | 0.01 |  | 0.0010 (-0.0005 to 0.0025) |" in card
+    assert "| other.pt2 |" in card
+    assert "zeros (equal), huge (one row jumps)" in card
     assert "/home/me" not in card + json.dumps(facts)
 
 

@@ -8,57 +8,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.export.graphs import LAND, bundle, reference, run_bare
+from tests.export.graphs import LAND, Bare, bundle, reference
 
 pytestmark = pytest.mark.backend_free
 
 ROWS = np.array([[48.85, 2.35], [60.5, 20.0], [40.0, -5.0], [52.5, 13.4]], "float32")
 
 
-def predict(folder, *arguments, **options):
-    return run_bare(folder / "predict.py", *arguments, **options)
-
-
-EACH = """
-import contextlib, io, json, runpy, sys
-
-found = []
-for given in json.load(open(sys.argv.pop(1))):
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(given.encode("latin-1"))))
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            runpy.run_path(PROGRAM, run_name="__main__")
-        except SystemExit as end:
-            code = end.code or 0
-    found.append((code, out.getvalue(), err.getvalue()))
-json.dump(found, sys.stdout)
-"""
-
-
-def predict_each(folder, inputs, *arguments):
-    """Runs predict.py once for each content of standard input, all in one process: most of the time is its start."""
-    given = folder.parent / "inputs.json"
-    given.write_text(json.dumps([content.decode("latin-1") for content in inputs]))
-    program = folder.parent / "each.py"
-    program.write_text(EACH.replace("PROGRAM", repr(str(folder / "predict.py"))))
-    done = run_bare(program, given, "-", *arguments, PYTHONPATH=str(folder))
-    assert done.returncode == 0, done.stderr.decode()
-    return json.loads(done.stdout)
+@pytest.fixture
+def predict(bare):
+    """Runs a bundle's predict.py."""
+    return lambda folder, *arguments, **options: bare.run(folder / "predict.py", *arguments, **options)
 
 
 def answers(done):
-    assert done.returncode == 0, done.stderr.decode()
-    return list(csv.DictReader(io.StringIO(done.stdout.decode())))
+    assert done.returncode == 0, done.stderr
+    return list(csv.DictReader(io.StringIO(done.stdout)))
 
 
 def mistake(done):
-    assert done.returncode == 2, done.stdout.decode()
-    (line,) = done.stderr.decode().splitlines()
+    assert done.returncode == 2, done.stdout
+    (line,) = done.stderr.splitlines()
     return line
 
 
-def test_formats_and_orders_of_columns_give_what_the_model_gives(bundles, tmp_path):
+def test_formats_and_orders_of_columns_give_what_the_model_gives(predict, bundles, tmp_path):
     folder = bundles["table"]
     expected = reference(folder, features=ROWS)[0]
     plain = tmp_path / "plain.csv"
@@ -80,10 +54,10 @@ def test_formats_and_orders_of_columns_give_what_the_model_gives(bundles, tmp_pa
         assert np.abs(chances - expected[row]).max() < 1e-6
     semicolons = predict(folder, named, "--separator", ";")
     assert [answer["class"] for answer in answers(semicolons)] == [answer["class"] for answer in found[:4]]
-    assert "columns that the model does not use: kind" in semicolons.stderr.decode()
+    assert "columns that the model does not use: kind" in semicolons.stderr
 
 
-def test_standard_input_is_recognized(bundles):
+def test_standard_input_is_recognized(predict, bundles):
     given = [
         b"48.85,2.35\n",
         b"[[48.85, 2.35]]",
@@ -91,9 +65,10 @@ def test_standard_input_is_recognized(bundles):
         b"\n[48.85,2.35]\n[1,2]",
     ]
     (expected,) = reference(bundles["table"], features=ROWS[:1])
-    for code, out, err in predict_each(bundles["table"], given, "--output", "jsonl"):
-        assert code == 0, err
-        first = json.loads(out.splitlines()[0])
+    for content in given:
+        done = predict(bundles["table"], "-", "--output", "jsonl", given=content)
+        assert done.returncode == 0, done.stderr
+        first = json.loads(done.stdout.splitlines()[0])
         assert np.abs(np.array(first["probabilities"]) - expected[0]).max() < 1e-6
 
 
@@ -116,17 +91,17 @@ MISTAKES = {
 }
 
 
-def test_mistakes_end_in_one_line_that_names_the_place(bundles):
-    for message, (code, _, err) in zip(MISTAKES.values(), predict_each(bundles["table"], list(MISTAKES)), strict=True):
-        assert (code, err) == (2, f"error: {message}\n")
+@pytest.mark.parametrize("given", MISTAKES)
+def test_mistakes_end_in_one_line_that_names_the_place(predict, bundles, given):
+    assert mistake(predict(bundles["table"], "-", given=given)) == f"error: {MISTAKES[given]}"
 
 
-def test_a_file_that_is_not_there(bundles):
+def test_a_file_that_is_not_there(predict, bundles):
     assert mistake(predict(bundles["table"], "no.csv")) == "error: no.csv: No such file or directory"
 
 
 @pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
-def test_images_become_what_they_were_in_training(tmp_path, resize):
+def test_images_become_what_they_were_in_training(predict, tmp_path, resize):
     """Compared with the package's own reader, on a picture of another size, with transparency."""
     from kerasdl.data.form import Form
     from kerasdl.data.image_file import read_image
@@ -146,7 +121,7 @@ def test_images_become_what_they_were_in_training(tmp_path, resize):
         assert np.abs(chances - expected[0]).max() < 1e-5
 
 
-def test_dark_strokes_on_white_are_turned_round_when_asked(bundles, tmp_path):
+def test_dark_strokes_on_white_are_turned_round_when_asked(predict, bundles, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8)).astype("uint8")
     Image.fromarray(pixels).save(tmp_path / "light.png")
     Image.fromarray(255 - pixels).save(tmp_path / "dark.png")
@@ -157,22 +132,21 @@ def test_dark_strokes_on_white_are_turned_round_when_asked(bundles, tmp_path):
 
 def test_images_need_pillow_and_nothing_else_does(bundles, tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "black.png")
-    without = {"refused": ("PIL",)}
-    assert mistake(predict(bundles["digits"], tmp_path / "black.png", **without)) == (
-        "error: images need Pillow: pip install pillow"
-    )
+    program, without = bundles["digits"] / "predict.py", Bare("PIL")
+    assert mistake(without.run(program, tmp_path / "black.png")) == "error: images need Pillow: pip install pillow"
     row = json.dumps([np.zeros((8, 8, 1)).tolist()]).encode()
-    assert answers(predict(bundles["digits"], "-", given=row, **without))[0]["row"] == "1"
+    assert answers(without.run(program, "-", given=row))[0]["row"] == "1"
+    without.close()
 
 
-def test_what_is_no_image(bundles, tmp_path):
+def test_what_is_no_image(predict, bundles, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
     Image.new("L", (8, 8)).save(tmp_path / "black.png")
     assert "broken.png: cannot be read as a PNG" in mistake(predict(bundles["digits"], tmp_path / "broken.png"))
     assert "this model takes rows of numbers, not images" in mistake(predict(bundles["table"], tmp_path / "black.png"))
 
 
-def test_masks_are_written_and_never_over_one_another(bundles, tmp_path):
+def test_masks_are_written_and_never_over_one_another(predict, bundles, tmp_path):
     pixels = np.zeros((4, 4, 3), "uint8")
     pixels[:2, :, 0] = 250
     for folder in ("one", "two"):
@@ -191,17 +165,17 @@ def test_masks_are_written_and_never_over_one_another(bundles, tmp_path):
     assert "this one does not" in mistake(predict(bundles["table"], "x.csv", "--masks", tmp_path))
 
 
-def test_one_probability_of_two_classes(bundles):
+def test_one_probability_of_two_classes(predict, bundles):
     found = answers(predict(bundles["one_output"], "-", given=b"3,1\n1,3\n"))
     assert [answer["class"] for answer in found] == ["yes", "no"]
     assert float(found[0]["probability of yes"]) == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-6)
     assert float(found[1]["probability"]) == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-6)
 
 
-def test_several_inputs_and_outputs(bundles):
+def test_several_inputs_and_outputs(predict, bundles):
     body = {"inputs": {"tokens": [[1, 2], [3, 4]], "offset": [[0.5, 0], [0, 0]]}}
     done = predict(bundles["words"], "-", "--output", "json", given=json.dumps(body).encode())
-    assert done.returncode == 0, done.stderr.decode()
+    assert done.returncode == 0, done.stderr
     tokens, offset = np.array(body["inputs"]["tokens"]), np.array(body["inputs"]["offset"], "float32")
     expected = reference(bundles["words"], tokens=tokens, offset=offset)
     for row, answer in enumerate(json.loads(done.stdout)):
@@ -212,13 +186,13 @@ def test_several_inputs_and_outputs(bundles):
     )
 
 
-def test_a_file_that_takes_one_row_at_a_time_gets_one(tmp_path):
+def test_a_file_that_takes_one_row_at_a_time_gets_one(predict, tmp_path):
     folder = bundle(tmp_path, "table", rows=1)
     found = answers(predict(folder, "-", given=b"48,2\n60,30\n40,0\n"))
     assert [answer["row"] for answer in found] == ["1", "2", "3"]
 
 
-def test_a_model_that_was_exchanged_is_not_run(tmp_path):
+def test_a_model_that_was_exchanged_is_not_run(predict, tmp_path):
     folder = bundle(tmp_path, "table")
     content = bytearray((folder / "model.onnx").read_bytes())
     content[-40] ^= 1
@@ -238,3 +212,17 @@ def test_a_reader_that_leaves_early_is_no_failure(bundles, tmp_path):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 0
+
+
+def test_a_model_whose_range_of_pixels_is_not_known_says_how_to_tell_it(predict, tmp_path):
+    image = {"height": 8, "width": 8, "channels": 1, "resize": "stretch", "range": None}
+    folder = bundle(tmp_path / "bundle", "digits", preprocessing={"image": image})
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8)).astype("uint8")
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    assert "as preprocessing.image.range" in mistake(predict(folder, tmp_path / "picture.png"))
+    facts = json.loads((folder / "model.json").read_text())
+    facts["preprocessing"]["image"]["range"] = [0, 16]
+    (folder / "model.json").write_text(json.dumps(facts))
+    (found,) = answers(predict(folder, tmp_path / "picture.png"))
+    (expected,) = reference(folder, features=pixels[None, ..., None].astype("float32") / 255 * 16)
+    assert float(found["probability"]) == pytest.approx(expected.max(), abs=1e-6)

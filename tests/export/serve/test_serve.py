@@ -19,7 +19,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.export.graphs import BARE, LAND, bare_environment, bundle, reference
+from tests.export.graphs import BARE, LAND, ONE, bare_environment, bundle, reference
 
 pytestmark = pytest.mark.backend_free
 
@@ -32,8 +32,8 @@ def serving(folder, wait=True, **settings):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    program = [sys.executable, "-c", BARE.replace("REFUSED", "()"), str(folder / "serve.py")]
-    environment = bare_environment(SERVE_PORT=str(port), **settings)
+    program = [sys.executable, "-c", BARE.replace("REFUSED", "()") + ONE, str(folder / "serve.py")]
+    environment = bare_environment(**{"SERVE_PORT": str(port), **settings})
     with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         log = []
         reader = threading.Thread(target=lambda: log.extend(process.stdout))
@@ -162,6 +162,8 @@ def test_other_addresses_methods_and_types(table):
     refusal(table.post("/predict", content=b"1,2", headers={"content-type": "text/csv"}), 415, "wrong_media_type")
     refusal(table.post("/predict", content=b"1,2"), 415, "wrong_media_type")
     refusal(table.post("/predict", files={"image": b"x"}), 415, "wrong_media_type")
+    packed = {"content-type": "application/json", "content-encoding": "gzip"}
+    refusal(table.post("/predict", content=b"1,2", headers=packed), 415, "wrong_encoding")
     described = table.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert set(described) == {"application/json"}
 
@@ -259,6 +261,14 @@ def test_requests_that_are_being_answered_are_finished_before_it_stops(bundles):
         assert client.process.wait(10) == 0
 
 
+def test_control_c_stops_it_without_a_traceback(bundles):
+    with serving(bundles["table"]) as client:
+        client.process.send_signal(signal.SIGINT)
+        assert client.process.wait(15) == 0
+        time.sleep(0.1)
+        assert "Traceback" not in b"".join(client.log).decode()
+
+
 def test_it_stops_within_its_grace_time_though_a_request_never_ends(bundles):
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
     with (
@@ -279,16 +289,16 @@ def test_it_stops_within_its_grace_time_though_a_request_never_ends(bundles):
     [
         ({"SERVE_PROT": "1"}, "SERVE_PROT: no such setting"),
         ({"SERVE_THREADS": "0"}, "SERVE_THREADS='0': give a number above 0"),
+        ({"SERVE_PORT": "70000"}, "SERVE_PORT='70000': ports go up to 65535"),
         ({"SERVE_MAX_ROWS": "many"}, "SERVE_MAX_ROWS='many': give a number above 0"),
         ({"SERVE_FOLDER": "/nowhere"}, "no such file; it lies beside model.onnx"),
-        ({"SERVE_DEVICE": "tpu"}, "device 'tpu' is not known"),
+        ({"SERVE_DEVICE": "tpu"}, "device 'tpu' is not known; choose from auto, cpu, cuda"),
     ],
 )
-def test_wrong_settings_end_the_server_with_a_reason(bundles, settings, message):
-    with serving(bundles["table"], wait=False, **settings) as client:
-        assert client.process.wait(30) == 1
-        time.sleep(0.1)
-        assert message in b"".join(client.log).decode()
+def test_wrong_settings_end_the_server_with_a_reason(bare, bundles, settings, message):
+    done = bare.run(bundles["table"] / "serve.py", **settings)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert message in done.stderr
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path):
