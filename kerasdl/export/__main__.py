@@ -87,15 +87,12 @@ def _export(
         from kerasdl.export.run import subject_of_run
 
         subject = subject_of_run(source, trial=trial, tested=any(each.reduced for each in targets))
-    return write_folder(subject, targets, path, force=force, told=_tell if len(targets) > 1 else _say_nothing)
+    return write_folder(subject, targets, path, force=force, told=_tell)
 
 
 def _tell(target: "Target") -> None:
-    print(f"exporting to {target.name} ...", file=sys.stderr, flush=True)
-
-
-def _say_nothing(target: "Target") -> None:
-    pass
+    if sys.stderr.isatty():
+        print(f"exporting to {target.name} ...", file=sys.stderr, flush=True)
 
 
 def _check_source(source: Path) -> None:

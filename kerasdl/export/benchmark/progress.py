@@ -14,7 +14,7 @@ class Progress:
     """Progress of a benchmark, on standard error. Use it as a context manager.
 
     Args:
-        enabled: Whether to show anything; a console that is no terminal shows notes alone.
+        enabled: Whether to show anything; a console that is no terminal shows nothing.
     """
 
     def __init__(self, *, enabled: bool) -> None:
@@ -42,10 +42,8 @@ class Progress:
         measuring = settings.seconds * len(settings.batch_sizes)
         serving = settings.server_seconds * len(settings.loads) if settings.server else 0.0
         seconds = rows * (BEFORE + 2.0 + measuring + serving)
-        self._console.print(
-            f"{rows} row{'' if rows == 1 else 's'}, each in a process of its own: about {seconds:.0f} s",
-            highlight=False,
-        )
+        if self._console.is_terminal:
+            self._console.print(f"{rows} of them, each in a process of its own: about {seconds:.0f} s", highlight=False)
         self._bars.update(self._task, total=rows * (2 + settings.rounds + 3 * settings.server), completed=0)
 
     def opened(self, text: str) -> None:
