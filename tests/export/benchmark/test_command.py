@@ -40,7 +40,7 @@ def test_the_command_measures_a_folder(dense, tmp_path, capfd):
     command = [sys.executable, "-m", "kerasdl.export", "benchmark", str(tmp_path), *WORDS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.strip().startswith("2 rows, each in a process of its own")
+    assert not done.stderr
     for text in ("1 row at once", "8 rows at once", "Server", "ONNX Runtime CPU, 1 thread", "for latency: ", "MLPerf"):
         assert text in done.stdout
     found = json.loads((tmp_path / "benchmark.json").read_text())
