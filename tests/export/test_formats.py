@@ -121,6 +121,16 @@ def test_two_inputs_and_two_outputs(name, shake, tmp_path):
     assert export.argmax_agreement is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [needs("litert")])
+def test_what_litert_cannot_do_is_said_with_the_way_out(name, shake, tmp_path):
+    model = shake(keras.Sequential([keras.Input((5, 3)), layers.LSTM(2), layers.Dense(2)]))
+    with pytest.raises(UserError, match=r"TFLiteConverter failed .* a target with dynamic_batch = false may do"):
+        export_model(model, tmp_path / "m.tflite", name)
+    export = export_model(model, tmp_path / "m.tflite", Target(format=name, dynamic_batch=False))
+    assert export.batch_sizes == (1,)
+
+
 def test_the_suffix_belongs_to_the_format(small, tmp_path):
     with pytest.raises(UserError, match=r"a file of the format 'keras' ends in \.keras"):
         export_model(small, tmp_path / "model.onnx", "keras")

@@ -32,25 +32,20 @@ def write_litert(
 
     with tempfile.TemporaryDirectory(prefix="kerasdl-litert-") as folder:
         _save(model, folder, ends)
-        # Operators of TensorFlow's own need another runtime, so they are taken only where others do not do.
-        failure = None
-        for own in (False, True):
-            converter = tensorflow.lite.TFLiteConverter.from_saved_model(folder)
-            sets = tensorflow.lite.OpsSet
-            converter.target_spec.supported_ops = [sets.TFLITE_BUILTINS, *([sets.SELECT_TF_OPS] if own else [])]
-            converter.experimental_enable_resource_variables = True
-            if half:
-                converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
-                converter.target_spec.supported_types = [tensorflow.float16]
-            try:
-                path.write_bytes(converter.convert())
-            except Exception as error:  # noqa: BLE001  what a foreign converter can raise has no common class
-                failure = failure or error
-                continue
-            flex = "the file holds operators of TensorFlow's own: who runs it needs LiteRT's Flex delegate"
-            return (flex,) if own else ()
-    line = next(iter(str(failure).strip().splitlines()), "")[:300]
-    raise UserError(f"{type(failure).__name__}: {line}") from failure
+        converter = tensorflow.lite.TFLiteConverter.from_saved_model(folder)
+        # TensorFlow's own operators (Flex) are left out: no runtime of Python has them, so nothing could be compared.
+        converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS]
+        converter.experimental_enable_resource_variables = True
+        if half:
+            converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tensorflow.float16]
+        try:
+            path.write_bytes(converter.convert())
+        except Exception as error:  # what a foreign converter can raise has no common class
+            line = next(iter(str(error).strip().splitlines()), "")[:300]
+            hint = "; a target with dynamic_batch = false may do" if ends.dynamic_batch else ""
+            raise UserError(f"{type(error).__name__}: {line}{hint}") from error
+    return ()
 
 
 def _save(model: Any, folder: str, ends: Ends) -> None:

@@ -5,7 +5,6 @@ the names of the inputs and outputs in order; the last line printed is the runti
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -41,25 +40,18 @@ def _torch_runner(program: Any, torch: Any) -> Run:
 
 
 def litert(path: str, inputs: list[str], outputs: list[str]) -> tuple[Run, str]:
-    """Opens a LiteRT file by its signature; where it holds operators of TensorFlow's own, by TensorFlow."""
+    """Opens a LiteRT file by its signature."""
     import importlib.metadata
 
-    try:
-        from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter
 
-        signature = Interpreter(path).get_signature_runner()
-        runtime = f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}"
-    except (ImportError, RuntimeError):
-        import tensorflow
-
-        signature = tensorflow.lite.Interpreter(path).get_signature_runner()
-        runtime = f"tensorflow {tensorflow.__version__}"
+    signature = Interpreter(path).get_signature_runner()
 
     def run(batch: Batch) -> Batch:
         given = signature(**dict(zip(inputs, batch, strict=True)))
         return [given[name] for name in outputs]
 
-    return run, runtime
+    return run, f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}"
 
 
 def openvino(path: str, inputs: list[str], outputs: list[str]) -> tuple[Run, str]:
@@ -83,7 +75,6 @@ READERS = {"torchscript": torchscript, "torch-export": torch_export, "litert": l
 def main() -> None:
     """Reads the command line."""
     name, path, rows, answers, ends = sys.argv[1:]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     inputs, outputs = json.loads(ends)
     run, runtime = READERS[name](path, inputs, outputs)
     given: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,8 @@ def write_torchscript(model: Any, path: Path, ends: Ends, properties: Mapping[st
     import torch
 
     program = _wrap(model, owns=True)
-    with torch.no_grad(), warnings.catch_warnings():
-        # The tracer warns of deprecated parts of itself and of Python numbers that it takes for constants; a second
-        # batch size is compared.
-        warnings.simplefilter("ignore")
+    with torch.no_grad(), warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
         try:
             traced = torch.jit.trace(program, _rows(model, ends), check_trace=False)
             _drop_conversions(traced.graph)
@@ -42,7 +40,17 @@ def write_torchscript(model: Any, path: Path, ends: Ends, properties: Mapping[st
         except Exception as error:  # whatever torch raises, with pages of graph
             raise UserError(_first_line(error)) from error
         torch.jit.save(frozen, str(path), _extra_files={"metadata.json": json.dumps(dict(properties))})
-    return (DEPRECATED,)
+    return (DEPRECATED, *_told(raised))
+
+
+def _told(raised: Sequence[warnings.WarningMessage]) -> list[str]:
+    """Returns what the tracer warned of; that it is deprecated is said already."""
+    lines = [
+        f"torch: {next(iter(str(each.message).strip().splitlines()), '')[:300]}"
+        for each in raised
+        if not issubclass(each.category, DeprecationWarning | FutureWarning)
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def _drop_conversions(graph: Any) -> None:
@@ -70,7 +78,7 @@ def write_torch_export(model: Any, path: Path, ends: Ends, properties: Mapping[s
         properties: As for `write_torchscript`.
 
     Returns:
-        What a reader must know: nothing.
+        What a reader must know.
     """
     import torch
 
@@ -78,8 +86,8 @@ def write_torch_export(model: Any, path: Path, ends: Ends, properties: Mapping[s
     # The model takes *args: its dynamic shapes are a tuple inside the tuple.
     batch = {0: torch.export.Dim("batch")}
     shapes = (tuple(batch for _ in rows),) if ends.dynamic_batch else None
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch.no_grad(), warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
         try:
             program = torch.export.export(_wrap(model, owns=False), rows, dynamic_shapes=shapes, strict=False)
         except Exception as error:
@@ -89,7 +97,7 @@ def write_torch_export(model: Any, path: Path, ends: Ends, properties: Mapping[s
             for key in ("stack_trace", "nn_module_stack", "source_fn_stack"):
                 node.meta.pop(key, None)
         torch.export.save(program, str(path), extra_files={"metadata.json": json.dumps(dict(properties))})
-    return ()
+    return tuple(_told(raised))
 
 
 def _wrap(model: Any, *, owns: bool) -> Any:
