@@ -1,5 +1,6 @@
 """Opens a model and runs it on arrays, whatever their number of rows."""
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -137,7 +138,9 @@ def _open(path: Path, device: str, threads: int) -> Any:
     options.log_severity_level = SILENT
     onnxruntime.set_default_logger_severity(SILENT)
     if with_cuda and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()
+        # It prints what it does not find, and standard output is for answers.
+        with contextlib.redirect_stdout(sys.stderr):
+            onnxruntime.preload_dlls()
     # TensorFloat-32 keeps 10 bits of each factor, fewer than the file was compared with.
     wanted = [(CUDA, {"use_tf32": "0"}), CPU] if with_cuda else [CPU]
     try:

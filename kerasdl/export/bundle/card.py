@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kerasdl.errors import UserError
 from kerasdl.export.bundle.triton import repository_name
 
 # Classes that the card names among those that are told worst.
@@ -23,8 +24,11 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
     Args:
         facts: What `describe` returned.
+
+    Raises:
+        UserError: Something in it is not there.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
     # Markdown, in which HTML's escapes would show; `plain` takes the marks out of texts that come from elsewhere.
     environment = Environment(
@@ -34,21 +38,28 @@ def model_card(facts: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"plain": plain, "yaml": _yaml, "number": number, "interval": interval}
+    environment.filters |= {"plain": plain, "yaml": _yaml, "number": number, "interval": interval, "amount": amount}
     evaluation = facts["figures"]["evaluation"]
-    return environment.get_template("card.md.j2").render(
-        facts=facts,
-        data=facts["data"],
-        evaluation=evaluation,
-        checks=facts["checks"],
-        benchmark=facts["figures"]["benchmark"],
-        image=facts["preprocessing"]["image"],
-        worst=_worst(facts["classes"], evaluation),
-        pipeline=_PIPELINES.get((facts["task"], facts["preprocessing"]["image"] is not None)),
-        triton=repository_name(facts),
-        example=_example(facts),
-        unproved=_unproved(evaluation),
-    )
+    template = environment.get_template("card.md.j2")
+    try:
+        return template.render(
+            facts=facts,
+            data=facts["data"],
+            evaluation=evaluation,
+            checks=facts["checks"],
+            benchmark=facts["figures"]["benchmark"],
+            image=facts["preprocessing"]["image"],
+            worst=_worst(facts["classes"], evaluation),
+            pipeline=_PIPELINES.get((facts["task"], facts["preprocessing"]["image"] is not None)),
+            triton=repository_name(facts),
+            example=_example(facts),
+            unproved=_unproved(evaluation),
+        )
+    except UndefinedError as error:
+        raise UserError(
+            f"the metadata of the model, or what lies beside it, was written by another version ({error}); "
+            "export it again"
+        ) from error
 
 
 def plain(value: Any) -> str:
@@ -71,6 +82,14 @@ def interval(score: Mapping[str, Any], metric: str) -> str:
     if score.get("low") is None or score.get("high") is None:
         return f"{mean} (one repeat, no interval)"
     return f"{mean} ({number(_share(score['low'], metric), metric)} to {number(_share(score['high'], metric), metric)})"
+
+
+def amount(pick: Mapping[str, Any]) -> str:
+    """Writes what a benchmark chose by, in the unit of its purpose."""
+    value = pick["value"]
+    if pick["purpose"] == "latency":
+        return f"{value * 1e6:.3g} µs" if value < 1e-3 else f"{value * 1e3:.4g} ms"
+    return f"{value:,.0f} {'bytes' if pick['purpose'] == 'size' else 'rows a second'}"
 
 
 def _share(value: float, metric: str) -> float:

@@ -145,7 +145,7 @@ def test_parity_and_measurements_are_taken_over(tmp_path):
     assert facts["figures"]["benchmark"] == {"picks": [pick], "machine": {"cores": 2}}
     card = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "differ by at most 3e-07, and 100.00 % of the rows get the same class (batches of 1, 7 rows, CPU)" in card
-    assert "| latency | model.onnx, ONNX Runtime CPU | 1 row at once | 1.5e-05 s |" in card
+    assert "| latency | model.onnx, ONNX Runtime CPU | 1 row at once | 15 µs |" in card
     assert "| model-int8.onnx |  | int8 | 2,000 | 0.01 |  | 0.0010 (-0.0005 to 0.0025) |" in card
     assert "| other.pt2 |" in card
     assert "zeros (equal), huge (one row jumps)" in card
@@ -216,6 +216,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path, content, message):
     with pytest.raises(UserError, match=message):
         write_bundle(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} <= {"model.onnx"}
+
+
+def test_metadata_of_another_version_is_refused_in_one_line(tmp_path):
+    with pytest.raises(UserError, match="written by another version") as failure:
+        bundle(tmp_path, "table", evaluation={"test": {"accuracy": 1}})
+    assert "\n" not in str(failure.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx"}
 
 
 def test_weights_in_other_files_are_refused(tmp_path):

@@ -226,3 +226,12 @@ def test_a_model_whose_range_of_pixels_is_not_known_says_how_to_tell_it(predict,
     (found,) = answers(predict(folder, tmp_path / "picture.png"))
     (expected,) = reference(folder, features=pixels[None, ..., None].astype("float32") / 255 * 16)
     assert float(found["probability"]) == pytest.approx(expected.max(), abs=1e-6)
+
+
+def test_a_device_that_is_not_there_is_a_mistake_and_no_answer_is_printed(predict, bundles):
+    done = predict(bundles["table"], "-", "--device", "cuda", given=b"1,2\n")
+    if done.returncode == 0:
+        pytest.skip("there is a CUDA device")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "cpu" in done.stderr.splitlines()[-1]
