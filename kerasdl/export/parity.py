@@ -9,6 +9,7 @@ import numpy as np
 
 from kerasdl.errors import UserError
 from kerasdl.export.graph.plan import is_graph
+from kerasdl.export.open_sizes import answered, at_another_size, closed
 from kerasdl.export.result import ExportError
 from kerasdl.export.session import create_session
 
@@ -59,7 +60,7 @@ def take_samples(model: Any, scaling: "Scaling | None", rows: Rows, target: "Tar
         target: Says whether batches of several rows are meant to work.
 
     Returns:
-        The rows in batches of 1, 7 and 64, and Keras' outputs.
+        The rows in batches of 1, 7 and 64, and Keras' outputs; where sizes are open, two rows of another size, too.
 
     Raises:
         UserError: The rows do not fit the model, or its inputs cannot be told.
@@ -81,9 +82,11 @@ def take_samples(model: Any, scaling: "Scaling | None", rows: Rows, target: "Tar
         )
     # At inference a row's outputs do not depend on its neighbours, so Keras answers all rows once.
     batches = [(0, 1), (1, 8), (0, largest)] if target.dynamic_batch else [(0, 1)]
+    other = at_another_size(rows_in, specifications) if target.dynamic_batch else ()
+    answers = answered(lambda rows: keras_outputs(model, rows, scaling), other)
     return Samples(
-        tuple(tuple(array[first:last] for array in rows_in) for first, last in batches),
-        tuple(tuple(array[first:last] for array in rows_out) for first, last in batches),
+        (*(tuple(array[first:last] for array in rows_in) for first, last in batches), *([other] if answers else [])),
+        (*(tuple(array[first:last] for array in rows_out) for first, last in batches), *([answers] if answers else [])),
     )
 
 
@@ -152,12 +155,8 @@ def _random_rows(
     generator = np.random.default_rng(0)
     tables = [layer.input_dim for layer in model._flatten_layers() if type(layer).__name__ == "Embedding"]
     arrays = []
-    for name, shape, dtype in specifications:
-        sizes = [max(BATCH_SIZES), *(size for size in shape[1:] if size is not None)]
-        if len(sizes) != len(shape):
-            raise UserError(
-                f"input {name!r} has the open shape {shape}; give rows= so that the outputs can be compared"
-            )
+    for _, shape, dtype in specifications:
+        sizes = [max(BATCH_SIZES), *closed(shape)]
         if dtype.startswith(("int", "uint")) or tables:
             arrays.append(generator.integers(0, min(tables, default=2), sizes).astype(dtype))
         else:
