@@ -9,6 +9,7 @@ import numpy as np
 from kerasdl.errors import UserError
 from kerasdl.export.extremes import extreme_rows, near_rows, slack
 from kerasdl.export.graph.plan import is_graph
+from kerasdl.export.open_sizes import answered, at_another_size, closed
 from kerasdl.export.result import ExportError
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def take_samples(
         labels: The class of each row, where known.
 
     Returns:
-        The rows in batches of 1, 7 and 64, extreme rows, and Keras' outputs.
+        The rows in batches of 1, 7 and 64, extreme rows, and Keras' outputs; where sizes are open, two rows of another
+        size, too.
 
     Raises:
         UserError: The rows do not fit the model, or its inputs cannot be told.
@@ -86,13 +88,20 @@ def take_samples(
         )
     # At inference a row's outputs do not depend on its neighbours, so Keras answers all rows once.
     batches = [(0, 1), (1, 8), (0, largest)] if target.dynamic_batch else [(0, 1)]
+    batches_in = [tuple(array[first:last] for array in rows_in) for first, last in batches]
+    batches_out = [tuple(array[first:last] for array in rows_out) for first, last in batches]
+    other = at_another_size(rows_in, specifications) if target.dynamic_batch else ()
+    other_out = answered(lambda rows: keras_outputs(model, rows, scaling), other)
+    if other_out:
+        batches_in.append(other)
+        batches_out.append(other_out)
     extremes = () if _tables(model) else extreme_rows(rows_in)
     answers = _in_chunks(model, extremes, scaling, largest) if extremes else ()
     near = _in_chunks(model, near_rows(extremes), scaling, largest) if extremes else ()
     tested = given if target.reduced else ()
     return Samples(
-        batches=tuple(tuple(array[first:last] for array in rows_in) for first, last in batches),
-        expected=tuple(tuple(array[first:last] for array in rows_out) for first, last in batches),
+        batches=tuple(batches_in),
+        expected=tuple(batches_out),
         extremes=extremes,
         extremes_expected=answers,
         extremes_slack=slack(answers, near),
@@ -202,12 +211,8 @@ def _random_rows(
     generator = np.random.default_rng(0)
     tables = _tables(model)
     arrays = []
-    for name, shape, dtype in specifications:
-        sizes = [max(BATCH_SIZES), *(size for size in shape[1:] if size is not None)]
-        if len(sizes) != len(shape):
-            raise UserError(
-                f"input {name!r} has the open shape {shape}; give rows= so that the outputs can be compared"
-            )
+    for _, shape, dtype in specifications:
+        sizes = [max(BATCH_SIZES), *closed(shape)]
         if dtype.startswith(("int", "uint")) or tables:
             arrays.append(generator.integers(0, min(tables, default=2), sizes).astype(dtype))
         else:

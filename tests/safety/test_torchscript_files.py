@@ -11,6 +11,7 @@ from kerasdl.safety import load_torchscript
 ON_TORCH = keras.backend.backend() == "torch"
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
 @pytest.mark.skipif(not ON_TORCH, reason="torch's own format")
 def test_an_archive_loads_only_when_it_is_said_to_be_trusted(tmp_path):
     import torch

@@ -43,17 +43,21 @@ def _ends(model: Any) -> tuple[list[tuple[Any, str]], list[Any], list[str]]:
         layers = [tensor._keras_history[0] for tensor in model.inputs]
         named = [(tensor, layer.name) for tensor, layer in zip(model.inputs, layers, strict=True)]
         return named, list(model.outputs), list(getattr(model, "output_names", []))
-    from kerasdl.export.parity import input_specifications
-
-    specifications = input_specifications(model)
-    tensors = [keras.Input(batch_shape=shape, dtype=dtype) for _, shape, dtype in specifications]
+    shapes = getattr(model, "_build_shapes_dict", None) or {}
+    if not shapes or not all(_is_shape(shape) for shape in shapes.values()):
+        raise UnsupportedError(f"{label_of(model)} and takes a structure of inputs")
+    tensors = [keras.Input((*shape[1:],), dtype=model.input_dtype) for shape in shapes.values()]
     given = tensors[0] if len(tensors) == 1 else tensors
     _check_masks(model)
     _, fresh, outputs = record(model.call, _Arguments((given,), {}), label_of(model))
     names = list(outputs) if isinstance(outputs, dict) else []
     flat = keras.tree.flatten(outputs)
     names = names or [f"output_{number}" for number in range(len(flat))]
-    return [(tensor, name) for tensor, (name, _, _) in zip(fresh, specifications, strict=True)], flat, names
+    return list(zip(fresh, shapes, strict=True)), flat, names
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, tuple | list) and all(size is None or isinstance(size, int) for size in shape)
 
 
 class _Arguments:
@@ -234,13 +238,11 @@ def _named(layer: Any, node: Any) -> dict[str, Any]:
     """Returns a call's arguments by their names, in the order of the signature, links in the place of tensors."""
     import keras
 
-    places: list[int] = []
+    # By identity, as Keras' trees are flattened in another order than mapped on some backends.
+    places = {id(tensor): place for place, tensor in enumerate(node.input_tensors)}
 
     def link(argument: Any) -> Any:
-        if not isinstance(argument, keras.KerasTensor):
-            return argument
-        places.append(len(places))
-        return Link(places[-1])
+        return Link(places[id(argument)]) if isinstance(argument, keras.KerasTensor) else argument
 
     positional, named = node.arguments.convert(link)
     return dict(inspect.signature(layer.call).bind(*positional, **named).arguments)
