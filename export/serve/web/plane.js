@@ -71,7 +71,7 @@ export function createPlane(model, section, palette, onRow) {
   section.append(
     canvas,
     element("p", { className: "hint", id: "map-hint" },
-      `Click on ${geographic ? "a place" : "a point"}, or move it with the arrow keys. ${features[across].name} grows to the right, ${features[up].name} upwards. Colours are what the model says, paler where it is less sure.`),
+      `Click on ${geographic ? "a place" : "a point"}, or move it with the arrow keys: ${features[across].name} grows to the right, ${features[up].name} upwards. Colours are what the model says, paler where it is less sure.`),
     element("div", { className: "fields" }, made.map(({ label }) => label)),
   );
   new ResizeObserver(() => draw(scene)).observe(canvas);
