@@ -19,6 +19,9 @@ from kerasdl.data.stored import Stored
 from kerasdl.data.threads import in_threads
 from kerasdl.errors import UserError
 
+# What a pixel of a mask may hold, from 0.
+VALUES = 256
+
 
 @dataclass(frozen=True)
 class Item:
@@ -192,7 +195,7 @@ def _filled(spec: Spec, good: Sequence[tuple[Item, Header]], form: Form, dtype: 
             f"{f' and {len(odd) - 3} more' if len(odd) > 3 else ''}; save each mask in its image's size"
         )
     padded = any(form.pads(one.height, one.width) for _, one in good)
-    held = np.array(values, dtype=bool).reshape(len(kept), -1)
+    held = np.array(values, dtype=bool).reshape(len(kept), VALUES)
     return Decoded(kept, images.array(), masks.array(), held, coloured, padded, corrupt)
 
 
@@ -205,13 +208,13 @@ def _reader(
         item, known = pair
         image = read_image(item.image, form, channels, dtype)
         if item.mask is None:
-            return image, np.empty((0, 0), "uint8"), np.zeros(256, bool)
+            return image, np.empty((0, 0), "uint8"), np.zeros(VALUES, bool)
         mask = read_mask(item.mask)
         if (mask.height, mask.width) != (known.height, known.width):
             raise _MaskSizeError(
                 item.mask, f"{mask.height}x{mask.width}, where the image is {known.height}x{known.width}"
             )
-        held = np.bincount(np.asarray(mask).ravel(), minlength=256) > 0
+        held = np.bincount(np.asarray(mask).ravel(), minlength=VALUES) > 0
         return image, np.asarray(form.fit(mask, nearest=True)), held
 
     return read

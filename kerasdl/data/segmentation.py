@@ -39,7 +39,7 @@ def load(spec: Spec, seed: int) -> Dataset:
     """
     root, passed = spec.file, Passed()
     items, unpaired = paired(root, passed, skip=spec.parameters.get("unpaired") == "skip")
-    _require_enough(items, str(root))
+    _require_enough(items, items, str(root))
     generator = np.random.default_rng(seed)
     notes = [*passed.notes(root), *missing_notes(items), *unpaired]
     items, sampled = sample(spec, items, 1, generator)
@@ -52,7 +52,7 @@ def load(spec: Spec, seed: int) -> Dataset:
     with ExitStack() as scratch:
         decoded = decode(spec, items, scratch)
         left_out = f", without the {len(decoded.corrupt)} files that cannot be read" if decoded.corrupt else ""
-        _require_enough(decoded.items, f"{root}{left_out}")
+        _require_enough(decoded.items, items, f"{root}{left_out}")
         values = np.flatnonzero(decoded.values.any(axis=0)).tolist()
         lookup, classes, remarks = classes_of(root, values, spec.parameters.get("classes"))
         if decoded.padded and values[0] != 0:
@@ -74,8 +74,9 @@ def load(spec: Spec, seed: int) -> Dataset:
         )
 
 
-def _require_enough(items: list[Item], place: str) -> None:
-    present = {item.part for item in items}
+def _require_enough(items: list[Item], found: list[Item], place: str) -> None:
+    """Refuses too few items to learn from, of those that were found."""
+    present = {item.part for item in found}
     open_items = sum(item.part in ("", "train") for item in items)
     least = MINIMUM if "" in present else 4 - len(present)
     if open_items < least:

@@ -9,6 +9,8 @@ import numpy as np
 from kerasdl.data import Dataset, Split
 from kerasdl.models import body_fingerprint, split_frozen
 from kerasdl.train.backends import current_backend, free_host_memory
+from kerasdl.train.body import slow_alike
+from kerasdl.train.numbers import unscaled
 from kerasdl.train.scoring import rows_at_once
 
 # How many bodies' features are kept.
@@ -71,6 +73,7 @@ class FrozenBodies:
             head.compile_from_config(model.get_compile_config())
         except (TypeError, ValueError):
             return model
+        slow_alike(unscaled(model.optimizer), head)
         key = body_fingerprint(body)
         if (key, fold) not in self._features and not _fits(body, dataset):
             return model

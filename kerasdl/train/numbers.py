@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-_OF_OPTIMIZERS = ("weight_decay", "beta_1", "beta_2", "rho", "epsilon")
+# The last is there where a body learns slowly, see kerasdl.train.body.
+_OF_OPTIMIZERS = ("weight_decay", "beta_1", "beta_2", "rho", "epsilon", "body_rate")
 # Keras asks of these whether they are zero, and builds another program where they are.
 _ASKED_OF_OPTIMIZERS = ("momentum",)
 _OF_REGULARIZERS = ((keras.regularizers.L1, ("l1",)), (keras.regularizers.L2, ("l2",)))

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kerasdl.train import numbers
+from kerasdl.train.body import Segment, joined, shorten, starts_of
 
 # Each updates every number by itself, so that all of a model's variables may be stepped as one long one: a dozen
 # operations a step instead of a dozen for each variable.
@@ -62,6 +63,9 @@ class OptimizerProgram:
         else:
             self.targets = list(model.trainable_variables)
         self._make_pure()
+        starts = starts_of(optimizer, model.trainable_variables)
+        if starts is not None:
+            self._slow_body(optimizer.body_rate, starts)
         self._optimizer.build(self.targets)
         self._own = list(self._optimizer.variables)
         self.variables = [*self._own, *self._scale_variables()]
@@ -83,6 +87,15 @@ class OptimizerProgram:
             object.__setattr__(optimizer, name, MethodType(getattr(base, name), optimizer))
         if isinstance(optimizer, keras.optimizers.Nadam):
             object.__setattr__(optimizer, "_backend_update_step", MethodType(_nadam_update_step, optimizer))
+
+    def _slow_body(self, rate: float, starts: list[int | None]) -> None:
+        segments = [Segment(size, start) for size, start in zip(self._sizes, starts, strict=True)]
+        if self.flat:
+            shorten(self._optimizer, rate, {id(self.targets[0]): joined(segments)})
+            return
+        pairs = zip(self.targets, segments, strict=True)
+        slow = {id(target): [segment] for target, segment in pairs if segment.start is not None}
+        shorten(self._optimizer, rate, slow)
 
     def _scale_variables(self) -> list[keras.Variable]:
         if self._loss_scale is None:

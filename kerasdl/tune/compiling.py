@@ -10,7 +10,8 @@ import keras_tuner
 from kerasdl.data import Dataset
 from kerasdl.errors import UserError
 from kerasdl.models import builders, segmentation
-from kerasdl.tune.settings import LOSSES, optimizer_settings
+from kerasdl.train.body import slow_body
+from kerasdl.tune.settings import FINE_TUNING, LOSSES, optimizer_settings
 from kerasdl.tune.study import Study
 
 # Keras' classes by the names that studies use.
@@ -91,7 +92,8 @@ def compile_classifier(model: keras.Model, settings: Mapping[str, Any], dataset:
 
     Args:
         model: It gives probabilities: one for each class, or one alone for the second of two.
-        settings: `optimizer` and the optimizer's own settings, `schedule` and its own, `loss`.
+        settings: `optimizer` and the optimizer's own settings, `schedule` and its own, `loss`, `body_rate`,
+            `unfreeze_epochs`.
         dataset: What it learns from. Rows are scored by their accuracy; pixels by theirs and by the Dice score and the
             intersection over union of all images' pixels together, the mean over classes.
 
@@ -104,6 +106,16 @@ def compile_classifier(model: keras.Model, settings: Mapping[str, Any], dataset:
         own["learning_rate"] = schedule(settings, -(-len(dataset.train) // settings["batch_size"]))
     loss, metrics = _loss_and_metrics(model, settings.get("loss", LOSSES[0]), dataset)
     model.compile(optimizer=kind(**own), loss=loss, metrics=metrics)
+    _slow_body(model, settings, dataset)
+
+
+def _slow_body(model: keras.Model, settings: Mapping[str, Any], dataset: Dataset) -> None:
+    given = [name for name in FINE_TUNING if name in settings]
+    if not given:
+        return
+    steps = settings.get("unfreeze_epochs", 0) * -(-len(dataset.train) // settings["batch_size"])
+    if not slow_body(model, settings.get("body_rate", 1.0), steps):
+        raise UserError(f"{given[0]}: no model is nested in {model.name} whose layers would be its body; leave it out")
 
 
 def _loss_and_metrics(model: keras.Model, name: str, dataset: Dataset) -> tuple[Any, list[Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 from kerasdl.data import Dataset
 from kerasdl.train import Trial, numbers
 from kerasdl.train.backends import current_backend
+from kerasdl.train.body import starts_of
 from kerasdl.train.building import build
 from kerasdl.train.frozen import body_of, dataset_of
 from kerasdl.train.scoring import SCORING_BYTES
@@ -211,6 +212,7 @@ def _describe(model: keras.Model) -> tuple[str, str, dict[str, float]]:
         "compile": compiled,
         "shapes": [list(variable.shape) for variable in model.variables],
         "trainable": [variable.trainable for variable in model.variables],
+        "slow": starts_of(numbers.unscaled(model.optimizer), model.trainable_variables),
     }
     if (body := body_of(model)) is not None:
         parts["frozen body"] = body.fingerprint

@@ -36,11 +36,15 @@ TRAINING = ("epochs", "batch_size", "optimizer")
 # How the learning rate changes while a trial trains; `learning_rate` is the highest.
 SCHEDULES = ("constant", "cosine", "exp_range", "one_cycle", "triangular", "triangular2")
 SCHEDULING = ("schedule", "cycles", "minimum_learning_rate")
+# How the body of a model learns beside its head: its share of the learning rate, and how many epochs it takes until all
+# of its layers learn. Of the shipped models these have one.
+FINE_TUNING = ("body_rate", "unfreeze_epochs")
+_WITH_BODY = ("transfer", "unet")
 _NAMES = {"loss": LOSSES, "optimizer": tuple(OPTIMIZERS), "schedule": SCHEDULES}
 
-_POSITIVE = ("cycles", "learning_rate", "epsilon", "clipnorm", "clipvalue", "global_clipnorm")
+_POSITIVE = ("body_rate", "cycles", "learning_rate", "epsilon", "clipnorm", "clipvalue", "global_clipnorm")
 _SHARE = ("momentum", "rho", "beta_1", "beta_2")
-_LEAST = {"epochs": 1, "batch_size": 1, "gradient_accumulation_steps": 2}
+_LEAST = {"epochs": 1, "batch_size": 1, "gradient_accumulation_steps": 2, "unfreeze_epochs": 1}
 _SWITCH = ("nesterov", "amsgrad", "centered")
 
 
@@ -50,6 +54,7 @@ def known(builder: Builder, optimizers: Iterable[str]) -> set[str]:
         *TRAINING,
         *SCHEDULING,
         "loss",
+        *(FINE_TUNING if builder.name in _WITH_BODY or not builder.shipped else ()),
         *builder.settings,
         *(name for optimizer in optimizers for name in OPTIMIZERS[optimizer]),
     }

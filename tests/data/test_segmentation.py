@@ -135,6 +135,16 @@ def test_damaged_and_coloured_masks(cells):
     assert len(pixels(dataset)[0]) == 11 and "left out 2 files" in dataset.notes[0]
 
 
+def test_masks_of_which_none_can_be_read(tmp_path):
+    for number in range(4):
+        put(tmp_path / "set", f"{number}", scene(0)[0], Image.new("RGB", (16, 12), (255, 0, 0)))
+    assert "4 of 8 files cannot be read: masks/0.png (is in colour" in refused(f"segmentation:{tmp_path / 'set'}")
+    message = refused(f"segmentation:{tmp_path / 'set'}?corrupt=skip")
+    assert (
+        "without the 4 files that cannot be read: holds 0 images with a mask to learn from, and 3 are needed" in message
+    )
+
+
 def test_smooth_masks_are_refused(tmp_path):
     ramp = Image.fromarray(np.arange(256, dtype="uint8").reshape(16, 16))
     for number in range(4):

@@ -15,6 +15,12 @@ SPACES = {
     "digits-cnn": {"space.dense": [[8]]},
     "fashion-cnn": {"space.dense": [[8]], "padding": "same"},
     "mnist-cnn": {"space.dense": [[8]], "padding": "same"},
+    "transfer": {
+        "data": "digits?rows=100",
+        "epochs": 1,
+        "space.mode": ["probe", "fine-tune"],
+        "space.learning_rate": [0.001],
+    },
     "unet-cross-validation": {
         "data": "brain?size=24",
         "folds": 2,
