@@ -6,11 +6,10 @@ import numpy as np
 
 from kerasdl.watch.gradient_check.differences import Slope
 
-# From which relative difference on a slope along all entries at once speaks against the gradient. One entry among n
-# that is off by a share s changes it by about s / (2 sqrt(n)).
-LIMIT = 1e-5
-# How many times its own error a slope may be off.
-ERRORS = 10
+# How many times its own error a slope may be off before an entry is searched for. A search for nothing costs time
+# alone: what it comes to is judged as any entry is.
+ERRORS = 3
+TINY = 1e-300
 
 Measure = Callable[[np.ndarray], Sequence[Slope]]
 
@@ -22,7 +21,7 @@ def hidden_entry(
 
     The direction moves every entry of the tensor, up or down by chance, so that no entry can be wrong unseen and errors
     do not cancel but by chance. Where gradient and slope disagree, the half of the entries that disagrees more is
-    halved again.
+    halved again, down to one entry.
 
     Args:
         measure: Gives the slopes of each part of the loss along a direction, an array shaped as the tensor.
@@ -30,18 +29,17 @@ def hidden_entry(
         generator: Draws the direction.
 
     Returns:
-        A place in the tensor, or `None` where all entries together agree or the loss has a kink there.
+        A place in the tensor, which may be right all the same, or `None` where all entries together agree or the loss
+        has a kink there.
     """
     shape, size = gradients[0].shape, gradients[0].size
     direction = generator.choice([-1.0, 1.0], size=size) / np.sqrt(max(1, size))
-    if not _disagreement(measure, gradients, direction.reshape(shape)):
+    if _disagreement(measure, gradients, direction.reshape(shape)) <= ERRORS:
         return None
     places = np.arange(size)
     while len(places) > 1:
         halves = np.array_split(places, 2)
         found = [_disagreement(measure, gradients, _part(direction, half).reshape(shape)) for half in halves]
-        if not any(found):
-            return None
         places = halves[int(np.argmax(found))]
     return tuple(int(index) for index in np.unravel_index(places[0], shape))
 
@@ -53,11 +51,9 @@ def _part(direction: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _disagreement(measure: Measure, gradients: Sequence[np.ndarray], direction: np.ndarray) -> float:
-    """Returns how far gradient and slope are apart along a direction, 0 where that may be error."""
-    largest = 0.0
+    """Returns how far gradient and slope are apart along a direction, in units of the slope's error; 0 at kinks."""
+    apart = [0.0]
     for gradient, slope in zip(gradients, measure(direction), strict=True):
-        along = float((gradient * direction).sum())
-        difference = abs(along - slope.value)
-        if not slope.kink and difference > ERRORS * slope.error + LIMIT * (abs(along) + abs(slope.value)):
-            largest = max(largest, difference)
-    return largest
+        if not slope.kink:
+            apart.append(abs(float((gradient * direction).sum()) - slope.value) / max(slope.error, TINY))
+    return max(apart)
