@@ -126,11 +126,13 @@ def _report_change(export: "Export") -> None:
     change = export.change
     if change is None or change.changed_classes is None:
         return
+    from kerasdl.export.change import told_interval
+
     lost = ""
     if change.metric is not None:
         lost = (
             f"; {change.metric} {change.before:.4f} becomes {change.after:.4f}, "
-            f"a drop of {change.drop:.4f} (95 % interval {change.low:.4f} to {change.high:.4f})"
+            f"a drop of {change.drop:.4f} ({told_interval(change)})"
         )
     print(f"  {export.precision}: another class for {change.changed_classes:.2%} of {change.rows} test rows{lost}")
 

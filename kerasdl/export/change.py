@@ -40,8 +40,7 @@ def measure_change(expected: np.ndarray, actual: np.ndarray, labels: np.ndarray 
         return Change(rows, changed, "accuracy", float(right.mean()), float(still.mean()), drop, low, high)
     classes = max(expected.shape[-1], 2)
     scores, left = (_dice(truth, predicted, classes) for predicted in (before, after))
-    drop, low, high = _mean_drop(scores - left)
-    return Change(rows, changed, "dice", float(scores.mean()), float(left.mean()), drop, low, high)
+    return Change(rows, changed, "dice", float(scores.mean()), float(left.mean()), *_mean_drop(scores - left))
 
 
 def _classes(outputs: np.ndarray) -> np.ndarray:
@@ -94,12 +93,21 @@ def _dice(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     return np.asarray(np.nansum(dice, axis=1) / present)
 
 
-def _mean_drop(differences: np.ndarray) -> tuple[float, float, float]:
-    """Returns the mean of paired differences, with its 95 % interval by Student's t."""
+def _mean_drop(differences: np.ndarray) -> tuple[float, float | None, float | None]:
+    """Returns the mean of paired differences, with its 95 % interval by Student's t; one row has none."""
     from kerasdl.runs.ranking import interval
 
     low, high = interval([float(value) for value in differences])
-    return float(differences.mean()), float(low), float(high)
+    if not math.isfinite(low):
+        return float(differences.mean()), None, None
+    return float(differences.mean()), low, high
+
+
+def told_interval(change: Change) -> str:
+    """Says in words how sure the drop of the metric is."""
+    if change.low is None or change.high is None:
+        return "no interval on one row"
+    return f"95 % interval {change.low:.4f} to {change.high:.4f}"
 
 
 def check_change(change: Change, target: "Target") -> tuple[str, ...]:
@@ -119,7 +127,7 @@ def check_change(change: Change, target: "Target") -> tuple[str, ...]:
     if change.drop is not None and change.drop > limit.metric_drop:
         raise ExportError(
             f"{target.precision} loses {change.drop:.4f} of {change.metric} on {change.rows} test rows "
-            f"({change.before:.4f} to {change.after:.4f}, 95 % interval {change.low:.4f} to {change.high:.4f}), more "
+            f"({change.before:.4f} to {change.after:.4f}, {told_interval(change)}), more "
             f"than limit.metric_drop = {limit.metric_drop:g} of target {target.name!r}; nothing was written"
         )
     if change.changed_classes is not None and change.changed_classes > limit.changed_classes:

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kerasdl.data.dataset import Scaling
 from kerasdl.errors import UserError
 from kerasdl.export import ExportError, Target, export_model, load_target
-from kerasdl.export.change import accuracy_drop, measure_change
+from kerasdl.export.change import accuracy_drop, check_change, measure_change
 from kerasdl.export.precision import dynamic_reason
 from kerasdl.export.target import Limit, Quantization, Tolerance
 
@@ -177,6 +177,14 @@ def test_dice_of_segmented_images():
     assert change.drop == pytest.approx(0.2)
     assert change.low < 0.2 < change.high
     assert change.changed_classes == pytest.approx(0.2)
+
+
+def test_one_image_has_no_interval():
+    truth = np.eye(2, dtype="int64")[None]
+    change = measure_change(np.eye(2)[truth], np.eye(2)[1 - truth], truth, binary=False)
+    assert (change.drop, change.low, change.high) == (1.0, None, None)
+    with pytest.raises(ExportError, match="no interval on one row"):
+        check_change(change, load_target("onnx-fp16"))
 
 
 def test_two_classes_in_one_output():
