@@ -44,7 +44,7 @@ ON_TABLES = {
     "batch normalization first": [layers.BatchNormalization, {}],
     "layer normalization": [layers.LayerNormalization, {}],
     "layer normalization bare": [layers.LayerNormalization, {"center": False, "scale": False}],
-    "group normalization": [layers.GroupNormalization, {"groups": 2}],
+    "group normalization": [layers.GroupNormalization, {"groups": 1}],
     "root mean square normalization": [layers.RMSNormalization, {}],
     "unit normalization": [layers.UnitNormalization, {}],
     "normalization inverted": [layers.Normalization, {"mean": 3.0, "variance": 4.0, "invert": True}],

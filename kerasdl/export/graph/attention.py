@@ -33,7 +33,7 @@ def multi_head_attention(writer: Writer, step: Step, inputs: list[Value]) -> Val
     v = _heads(writer, f"{name}/value/heads", v, heads, [0, 2, 1, 3])
     scores = writer.node("MatMul", [q, k], f"{name}/scores")
     if given.get("use_causal_mask"):
-        scores = _causal(writer, name, scores, query, value)
+        scores = _causal(writer, step, scores, query, value)
     shares = writer.node("Softmax", [scores], f"{name}/softmax", axis=-1)
     mixed = writer.node("MatMul", [shares, v], f"{name}/mix")
     together = writer.node("Transpose", [mixed], f"{name}/together", perm=[0, 2, 1, 3])
@@ -78,14 +78,15 @@ def _heads(writer: Writer, name: str, source: str, heads: int, order: list[int])
     return writer.node("Transpose", [writer.node("Reshape", [source, shape], f"{name}/split")], name, perm=order)
 
 
-def _causal(writer: Writer, name: str, scores: str, query: Value, value: Value) -> str:
-    """Puts a number in the place of the scores of later times of which softmax makes zero, however small others are."""
-    times = query.shape[1], value.shape[1]
+def _causal(writer: Writer, step: Step, scores: str, query: Value, value: Value) -> str:
+    """Puts a number in the place of the scores of later times so small that their softmax is zero, as Keras does."""
+    name, times = step.name, (query.shape[1], value.shape[1])
     if None in times:
         raise UnsupportedError(f"layer {name!r} (MultiHeadAttention) has a causal mask over an open length")
-    allowed = writer.constant(f"{name}/causal", np.tril(np.ones([size or 1 for size in times])), "bool")
-    never = writer.constant(f"{name}/never", -0.7 * float(np.finfo("float32").max))
-    return writer.node("Where", [allowed, scores, never], f"{name}/masked")
+    seen = writer.constant(f"{name}/seen", np.tri(int(times[0] or 1), int(times[1] or 1)), "bool")
+    # With dropout Keras takes the general path, whose number is another.
+    least = -1e9 if step.layer._dropout > 0 else 0.7 * float(np.finfo("float32").min)
+    return writer.node("Where", [seen, scores, writer.constant(f"{name}/least", least)], f"{name}/masked")
 
 
 @converts("Attention", "AdditiveAttention", named=True)

@@ -133,7 +133,7 @@ def group_normalization(writer: Writer, step: Step, inputs: list[Value]) -> Valu
     if not last and layer.axis != 1:
         raise UnsupportedError(f"layer {layer.name!r} (GroupNormalization) has its channels on axis {layer.axis}")
     value = writer.as_channels_first(value) if last else writer.as_keras(value)
-    channels = step.shape[layer.axis]
+    channels = int(step.shape[layer.axis] or 1)
     groups = channels if layer.groups == -1 else layer.groups
     into = writer.constant(f"{name}/groups", [0, groups, -1], "int64")
     grouped = writer.node("Reshape", [value.name, into], f"{name}/grouped")
