@@ -44,13 +44,13 @@ def write_torchscript(model: Any, path: Path, ends: Ends, properties: Mapping[st
 
 
 def _told(raised: Sequence[warnings.WarningMessage]) -> list[str]:
-    """Returns what the tracer warned of; that it is deprecated is said already."""
-    lines = [
-        f"torch: {next(iter(str(each.message).strip().splitlines()), '')[:300]}"
+    """Returns in one line what torch warned of, the first sentence of each; that it is deprecated is said already."""
+    sentences = [
+        str(each.message).strip().split(". ")[0].split("\n")[0][:200].rstrip(".")
         for each in raised
         if not issubclass(each.category, DeprecationWarning | FutureWarning)
     ]
-    return list(dict.fromkeys(lines))
+    return [f"torch warned: {'; '.join(dict.fromkeys(sentences))}"] if sentences else []
 
 
 def _drop_conversions(graph: Any) -> None:
