@@ -107,7 +107,8 @@ def by_fit(
         keras.utils.set_random_seed(seed)
         model = build(rows.input_shape, len(rows.classes))
         chosen = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": rate}})
-        model.compile(chosen, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        loss = "binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
+        model.compile(chosen, loss, metrics=["accuracy"])
         history = model.fit(
             *(rows.train.x, rows.train.y),
             batch_size=BATCH_SIZE,
