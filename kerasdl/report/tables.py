@@ -8,7 +8,7 @@ from typing import Any
 from kerasdl.report.classes import most_confused
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.references import compare_references
-from kerasdl.report.words import change, describe, metric_name, number, plural, score, setting_name, value
+from kerasdl.report.words import change, describe, is_share, metric_name, number, plural, score, setting_name, value
 
 MOST_ROWS = 30
 MOST_EVENTS = 60
@@ -90,6 +90,9 @@ def ranking_table(evidence: Evidence) -> Table:
 def _interval(name: str, low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return "unknown"
+    if is_share(name):
+        # Student's interval knows no bounds; a share does.
+        low, high = max(0.0, low), min(1.0, high)
     return f"{score(name, low)} to {score(name, high)}"
 
 

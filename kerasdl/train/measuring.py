@@ -61,7 +61,7 @@ class FitProbe:
         if not model.built:
             raise ValueError(f"{type(model).__name__} is built by its first batch")
         split = self._dataset.train
-        program = MemberProgram(model, *(np.asarray(part[:2]) for part in (split.x, split.y)), self._backend)
+        program = MemberProgram(model, np.asarray(split.x[:2]), np.asarray(split.y[:2]), self._backend)
         self._program, self._probe, self._longest = program, probe, longest
         self._measure = self._backend.compiled(lambda state, batch: probe(program, State(*state), batch), brief=True)
 

@@ -241,6 +241,14 @@ def test_repeats_that_stay_near_guessing_are_counted(make_run: MakeRun) -> None:
     assert not of_kind(make_run(grid(depth=[1, 2]), repeats=6), "shortfall")
 
 
+def test_no_interval_of_a_share_leaves_its_bounds(make_run: MakeRun) -> None:
+    from kerasdl.report.tables import ranking_table
+
+    run = make_run(grid(depth=[1, 2]), lambda settings, seed, _: (0.05, 0.9, 0.95)[seed])
+    cells = [str(cell) for row in ranking_table(gather(run)).rows for cell in row]
+    assert [cell for cell in cells if " to " in cell] == ["0.00\u00a0% to 100.00\u00a0%"] * 2
+
+
 def test_the_smallest_tied_configuration_is_named(make_run: MakeRun) -> None:
     run = make_run(grid(width=[4, 68]), parameters=lambda settings: 100 * settings["width"], generator=1)
     found = of_kind(run, "cost")
