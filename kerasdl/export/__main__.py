@@ -50,6 +50,7 @@ def export(
             print(f"refused: {name}: {message}", file=sys.stderr)
     if benchmark:
         _measure([str(folder.path)])
+        _tell_of_benchmark(folder.path)
     if folder.refused:
         raise SystemExit(2)
 
@@ -141,6 +142,14 @@ def _measure(arguments: list[str]) -> None:
     from kerasdl.export.benchmark.command import main as measure
 
     measure(arguments)
+
+
+def _tell_of_benchmark(folder: Path) -> None:
+    """Writes the bundle's card again, which names the files to pick."""
+    from kerasdl.export.folder import deploy
+
+    with plain_errors():
+        deploy(folder)
 
 
 def main() -> None:

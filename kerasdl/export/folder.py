@@ -105,8 +105,7 @@ def write_folder(
         if not exports:
             raise UserError("; ".join(f"{name}: {message}" for name, message in refused.items()))
         _write_report(temporary, exports, refused)
-        if (temporary / BUNDLED).is_file():
-            _bundle(temporary)
+        deploy(temporary)
         _take_place(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -136,15 +135,12 @@ def versions() -> dict[str, str]:
     return {**found, "backend": keras.backend.backend(), "platform": platform.platform()}
 
 
-def _bundle(folder: Path) -> None:
-    """Adds what makes the ONNX file ready to deploy."""
-    try:
-        from kerasdl.export.bundle import write_bundle
-    except ModuleNotFoundError as error:
-        if error.name != "kerasdl.export.bundle":
-            raise
-        return
-    write_bundle(folder)
+def deploy(folder: Path) -> None:
+    """Adds what makes the ONNX file ready to deploy, or writes it again; nothing where there is no such file."""
+    from kerasdl.export.bundle import write_bundle
+
+    if (folder / BUNDLED).is_file():
+        write_bundle(folder)
 
 
 def _take_place(temporary: Path, path: Path) -> None:
