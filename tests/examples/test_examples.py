@@ -9,6 +9,8 @@ import pytest
 
 from kerasdl.runs import Run
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SMALL = ["--epochs", "1", "--repeats", "2"]
 

@@ -72,6 +72,7 @@ def test_less_is_better_where_the_objective_is_a_loss(make_run: MakeRun) -> None
     assert answer(gather(run))[0].startswith("Optimizer adam")
 
 
+@pytest.mark.slow
 def test_without_effects_hardly_anything_is_sure(make_run: MakeRun) -> None:
     run = make_run(grid(depth=[1, 2, 3], width=[16, 64], batch_norm=[False, True]), epochs=2)
     random, runs = np.random.default_rng(11), 200

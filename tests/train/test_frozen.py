@@ -30,8 +30,7 @@ def build(rate: float, *, dropout: float = 0.0, seed: int = 7, batch_norm: bool 
     return make
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize(("dropout", "batch_norm"), [(0.0, True), (0.3, False)])
 def test_heads_on_features_equal_whole_models(training: Any, images: Any, dropout: float, batch_norm: bool) -> None:
     from kerasdl.train.frozen import FrozenBodies, body_of
 

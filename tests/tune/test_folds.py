@@ -42,6 +42,7 @@ def test_each_repeat_validates_on_a_fold_of_its_own(tmp_path: Path) -> None:
     assert np.isclose(best["high"] - best["low"], 2 * half)
 
 
+@pytest.mark.slow
 def test_a_fold_trains_as_a_study_of_its_rows_does(tmp_path: Path) -> None:
     whole = study().load_data()
     with study().run(tmp_path / "run", export=False, progress=False) as run:

@@ -87,6 +87,7 @@ def test_rounds_look_closer_and_the_best_are_trained_once_more(backend_name: str
         assert all(one["epochs"] == 2 for one in retrained)
 
 
+@pytest.mark.slow
 def test_an_interrupted_refinement_goes_on_as_if_undisturbed(
     backend_name: str, study: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

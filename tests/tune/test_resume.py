@@ -108,7 +108,7 @@ def test_an_interrupted_run_says_how_to_go_on(write: Write, folder: Path) -> Non
         assert len(run.curves())
 
 
-@pytest.mark.parametrize("search", ["random", "hyperband"])
+@pytest.mark.parametrize("search", ["random", pytest.param("hyperband", marks=pytest.mark.slow)])
 def test_searches_that_draw_their_configurations_go_on_where_they_stopped(
     study: Make, folder: Path, search: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

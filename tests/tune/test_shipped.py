@@ -11,7 +11,13 @@ NAMES = recipes.names("tuning")
 # As few rows and epochs as keep each study's own space; what has to be downloaded is left to its own tests.
 SMALL = {"epochs": 2, "repeats": 1, "data": "digits"}
 SPACES = {
-    "unet": {"data": "brain?size=24", "trials": 2, "space.epochs": [1, 2], "space.batch_size": [8, 16]},
+    "unet": {
+        "data": "brain?size=24",
+        "filters": [2, 4],
+        "trials": 2,
+        "space.epochs": [1, 2],
+        "space.batch_size": [8, 16],
+    },
     "digits-cnn": {"space.dense": [[8]]},
     "fashion-cnn": {"space.dense": [[8]], "padding": "same"},
     "mnist-cnn": {"space.dense": [[8]], "padding": "same"},
@@ -29,7 +35,7 @@ SPACES = {
     },
     "batch-norm": {"space.batch_size": [64, 128], "space.learning_rate": [0.01, 0.1], "depth": 2},
     "batch-size": {"space.batch_size": [16, 128]},
-    "deep": {"depth": 3, "space.initializer": ["he_normal", "orthogonal"]},
+    "deep": {"depth": 2, "space.initializer": ["he_normal"]},
     "depth-width": {"space.depth": [1, 2], "space.width": [8]},
     "epochs": {"space.epochs": [1, 2]},
     "mlp": {"space.depth": [1], "space.width": [8]},

@@ -67,7 +67,10 @@ def ways(tuner: Any) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "more"),
-    [("RandomSearch", {"max_trials": 5}), ("BayesianOptimization", {"max_trials": 5, "num_initial_points": 3})],
+    [
+        pytest.param("RandomSearch", {"max_trials": 5}, marks=pytest.mark.slow),
+        ("BayesianOptimization", {"max_trials": 5, "num_initial_points": 3}),
+    ],
 )
 def test_the_same_seed_tries_what_keras_tuner_tries_and_scores_it_the_same(
     kind: str, more: dict[str, Any], make: Make

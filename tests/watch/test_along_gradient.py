@@ -157,6 +157,7 @@ def test_what_cannot_be_measured_is_trained_and_said(measured: Any) -> None:
     assert "OwnStep has a train_step of its own" in run.unmeasured[0]
 
 
+@pytest.mark.slow
 def test_the_comparison_of_arms_pairs_seeds_and_names_what_is_missing(backend_name: str, tmp_path: Any) -> None:
     from kerasdl.errors import UserError
     from kerasdl.tune import Study
