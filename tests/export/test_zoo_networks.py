@@ -9,7 +9,6 @@ from kerasdl import models
 
 layers = keras.layers
 ops = keras.ops
-RANDOM = np.random.default_rng(0)
 
 
 def names_of(export):
@@ -89,8 +88,9 @@ def variational_encoder():
 
 def settled(model):
     """Gives a deep network weights under which its values neither grow nor vanish, and statistics to fold."""
+    random = np.random.default_rng(0)
     for weight in model.weights:
-        values = RANDOM.normal(size=weight.shape)
+        values = random.normal(size=weight.shape)
         if len(weight.shape) > 1:
             values /= np.sqrt(np.prod(weight.shape[:-1]))
         elif "variance" in weight.path or "gamma" in weight.path:
@@ -124,11 +124,11 @@ def test_own_unet(shake, written, nodes):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "DenseNet121", "ResNet50V2", "ConvNeXtTiny", "Xception"],
+    ["MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "DenseNet121", "ConvNeXtTiny", "Xception"],
 )
 def test_networks_of_keras(name, written, nodes):
     model = settled(getattr(keras.applications, name)(weights=None, input_shape=(72, 72, 3), classes=5))
-    export = written(model, rows=RANDOM.integers(0, 256, (3, 72, 72, 3)).astype("float32"))
+    export = written(model, rows=np.random.default_rng(1).integers(0, 256, (3, 72, 72, 3)).astype("float32"))
     kinds = nodes(export.path)
     assert not {"Cast", "Identity"} & set(kinds)
     if name in {"MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "Xception"}:
