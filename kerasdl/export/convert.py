@@ -11,8 +11,8 @@ import numpy as np
 from kerasdl.backend import choose
 from kerasdl.errors import UserError
 from kerasdl.export.fallback import export_here
-from kerasdl.export.files import load_model
 from kerasdl.export.samples import input_specifications, keras_outputs
+from kerasdl.safety import load_model
 
 
 def convert(source: Path, destination: Path, opset: int) -> str:

@@ -70,7 +70,7 @@ def subject_of_file(path: Path, rows: Path | None = None) -> Subject:
     Raises:
         UserError: One of them cannot be read.
     """
-    from kerasdl.export.files import load_model
+    from kerasdl.safety import load_model
 
     x, y = (None, None) if rows is None else _read_rows(rows)
     return Subject(load_model(path), rows=x, labels=y)

@@ -114,8 +114,8 @@ def _elsewhere(
 def main() -> None:
     """Reads the command line; exit status 2 and one line on what went wrong."""
     from kerasdl.backend import choose
-    from kerasdl.export.files import load_model
     from kerasdl.export.samples import input_specifications, keras_outputs
+    from kerasdl.safety import load_model
 
     source, destination, order = map(Path, sys.argv[1:])
     told = json.loads(order.read_text())

@@ -86,8 +86,8 @@ def _run_onnx(path: Path, batches: Batches) -> Ran:
 def _run_keras(path: Path, batches: Batches, ends: Ends) -> Ran:
     import keras
 
-    from kerasdl.export.files import load_model
     from kerasdl.export.samples import keras_outputs
+    from kerasdl.safety import load_model
 
     model = load_model(path)
     outputs = tuple(keras_outputs(model, batch) for batch in batches)

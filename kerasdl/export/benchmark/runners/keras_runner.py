@@ -17,8 +17,8 @@ def open_model(request: dict[str, Any]) -> Opened:
     """Opens a `.keras` file; `requested` is the backend, which `KERAS_BACKEND` holds already."""
     import keras
 
-    from kerasdl.export.files import load_model
     from kerasdl.export.parity import input_specifications
+    from kerasdl.safety import load_model
 
     model = load_model(Path(request["path"]))
     inputs = [Input(name, tuple(shape[1:]), dtype) for name, shape, dtype in input_specifications(model)]
