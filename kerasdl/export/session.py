@@ -6,6 +6,7 @@ is asked for CUDA, and then computes on the CPU. So the shared libraries and a d
 
 import ctypes
 import functools
+import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -124,36 +125,40 @@ def missing(provider: str) -> str | None:
     """
     if provider not in {CUDA, TENSORRT}:
         return None
-    for name in _libraries(provider):
+    needed, rarely = _libraries(provider)
+    for name in needed:
         if not _loads(name):
             return f"{name} does not load"
+    for name in rarely:
+        _loads(name)
     return None if has_cuda_device() else "no CUDA device"
 
 
-def _libraries(provider: str) -> list[str]:
-    """Names the shared libraries that the installed onnxruntime's provider is linked with."""
+def _libraries(provider: str) -> tuple[list[str], list[str]]:
+    """Names the shared libraries that a provider of the installed onnxruntime needs, and those that few operators do."""
     from onnxruntime.capi import build_and_package_info
 
     cuda = str(getattr(build_and_package_info, "cuda_version", "") or "12").split(".")[0]
-    versions = {"cudart": cuda, "cublasLt": cuda, "cublas": cuda, "curand": "10", "cudnn": "9"}
-    versions["cufft"] = "12" if int(cuda) >= 13 else "11"
+    fourier = "12" if int(cuda) >= 13 else "11"
     if sys.platform == "win32":
-        names = [f"{name}64_{version}.dll" for name, version in versions.items() if name != "curand"]
-        return [*names, "nvinfer_10.dll", "nvonnxparser_10.dll"] if provider == TENSORRT else names
-    names = [f"lib{name}.so.{version}" for name, version in versions.items()]
-    return [*names, "libnvinfer.so.10", "libnvonnxparser.so.10"] if provider == TENSORRT else names
+        needed = [f"cudart64_{cuda}.dll", f"cublasLt64_{cuda}.dll", f"cublas64_{cuda}.dll", "cudnn64_9.dll"]
+        tensorrt, rarely = ["nvinfer_10.dll", "nvonnxparser_10.dll"], [f"cufft64_{fourier}.dll"]
+    else:
+        needed = [f"libcudart.so.{cuda}", f"libcublasLt.so.{cuda}", f"libcublas.so.{cuda}"]
+        needed += ["libcurand.so.10", "libcudnn.so.9"]
+        tensorrt, rarely = ["libnvinfer.so.10", "libnvonnxparser.so.10"], [f"libcufft.so.{fourier}"]
+    return needed + (tensorrt if provider == TENSORRT else []), rarely
 
 
 @functools.cache
 def _loads(name: str) -> bool:
-    """Loads a shared library: from where the system looks, else from NVIDIA's wheels beside onnxruntime.
+    """Loads a shared library: from where the system looks, else from NVIDIA's installed wheels.
 
     It stays loaded, which is how onnxruntime then finds those of the wheels.
     """
-    import onnxruntime
-
-    wheels = Path(onnxruntime.__file__).parent.parent / "nvidia"
-    for candidate in (name, *map(str, sorted(wheels.glob(f"**/{name}")))):
+    wheels = importlib.util.find_spec("nvidia")
+    folders = (wheels.submodule_search_locations or []) if wheels else []
+    for candidate in (name, *(str(file) for folder in folders for file in sorted(Path(folder).glob(f"**/{name}")))):
         try:
             ctypes.CDLL(candidate, mode=getattr(ctypes, "RTLD_GLOBAL", 0))
         except OSError:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def run(benchmark: Benchmark) -> None:
     devices = sorted({one["device"] for own in answers.values() for one in own})
     text = f"{benchmark.table(medians, options)}\n\n{_machine(devices, load)}"
     print(f"\n{text}")
-    write_section(options.results, benchmark.title, text)
+    on_cpu = all(device.startswith("cpu") for device in devices)
+    write_section(options.results, benchmark.title if on_cpu else f"{benchmark.title}, on a GPU", text)
 
 
 def _options(benchmark: Benchmark) -> Options:
@@ -116,7 +118,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _machine(devices: Sequence[str], load: float | None) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES if find_spec(name.replace("-", "_")))
     busy = "" if load is None else f", load {load:.1f} at the start"
     return (
         f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores{busy}; devices: "

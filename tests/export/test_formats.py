@@ -149,6 +149,8 @@ def test_a_keras_file_with_code_of_its_own_is_refused(tmp_path):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="torch converts in this process")
 def test_own_classes_cannot_go_to_torch(tmp_path):
+    pytest.importorskip("torch")
+
     class Own(layers.Layer):
         def call(self, x):
             return x * 2

@@ -98,6 +98,7 @@ def test_what_keras_itself_saves_passes(tmp_path):
 
 
 def test_a_vocabulary_in_the_archive_loads(tmp_path):
+    pytest.importorskip("tensorflow", reason="Keras' IntegerLookup needs TensorFlow")
     model = keras.Sequential([keras.Input((2,), dtype="int64"), layers.IntegerLookup(vocabulary=[3, 5, 8])])
     model.save(tmp_path / "m.keras")
     assert len(load_model(tmp_path / "m.keras").layers[-1].get_vocabulary()) == 4

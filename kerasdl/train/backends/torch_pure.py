@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import torch
+from keras.src.backend.torch import nn as keras_nn
 from keras.src.backend.torch import random as keras_random
 from keras.src.random.seed_generator import SeedGenerator, draw_seed
 
@@ -114,8 +115,27 @@ def _penalty(regularizer: keras.regularizers.L1L2, x: Any) -> Any:
     return regularizer.l1 * keras.ops.sum(keras.ops.absolute(x)) + regularizer.l2 * keras.ops.sum(keras.ops.square(x))
 
 
+_arranged = getattr(keras_nn, "_maybe_convert_to_channels_last", None)
+
+
+def _unarranged(tensor: torch.Tensor) -> torch.Tensor:
+    """Leaves a mapped tensor as it is where Keras asks for another layout in memory, which cannot be mapped."""
+    return tensor if _arranged is None or _is_mapped(tensor) else _arranged(tensor)
+
+
+def _is_mapped(tensor: torch.Tensor) -> bool:
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
+
+
 _random = Substitution(keras_random, "dropout", "uniform", "normal")
 _regularizer = Substitution(keras.regularizers.L1L2, "__call__")
+# Versions of Keras that leave the layout of images alone have no such function.
+_layout = Substitution(keras_nn, *(["_maybe_convert_to_channels_last"] if _arranged else []))
 
 
 @contextmanager
@@ -127,5 +147,6 @@ def pure(state: list[Any]) -> Iterator[Streams]:
         "uniform": streams.uniform,
         "normal": streams.normal,
     }
-    with _random.by(draws), _regularizer.by({"__call__": _penalty}):
+    layout = {"_maybe_convert_to_channels_last": _unarranged}
+    with _random.by(draws), _regularizer.by({"__call__": _penalty}), _layout.by(layout):
         yield streams

@@ -1,0 +1,63 @@
+"""Packs on a GPU. `NVIDIA_TF32_OVERRIDE=0` and JAX' precision `highest` make its products as exact as the CPU's."""
+
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+keras = pytest.importorskip("keras")
+
+pytestmark = pytest.mark.gpu
+
+BUILDS = {
+    "dropout": lambda: [keras.layers.Dense(16, activation="relu"), keras.layers.Dropout(0.3)],
+    "batch_norm": lambda: [keras.layers.Dense(16), keras.layers.BatchNormalization(), keras.layers.ReLU()],
+}
+
+
+@pytest.fixture(autouse=True)
+def gpu(backend_name, monkeypatch):
+    """Skips where this backend computes on the CPU; gives what the backend says of its device."""
+    from kerasdl.train.backends import current_backend
+
+    device = current_backend().device()
+    if device.startswith("cpu"):
+        pytest.skip(f"{backend_name} has no GPU here")
+    return SimpleNamespace(name=device, free=current_backend().free_memory())
+
+
+def total_memory() -> int:
+    """Returns the bytes of the first GPU, as its driver tells them."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]) * 2**20
+
+
+def test_memory_is_the_devices(gpu):
+    assert 0.2 * total_memory() < gpu.free <= total_memory()
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_members_equal_themselves_alone(name, training, dense, table):
+    build = dense(lambda: keras.optimizers.Adam(0.01), BUILDS[name])
+    members = [training.member(build, number=seed, seed=seed) for seed in range(5)]
+    packed = training.pack(members, table)
+    for number in (0, 4):
+        training.assert_same(packed, training.pack([members[number]], table), number, rtol=1e-3, atol=1e-4)
+
+
+def test_convolutions_equal_fit(training, images):
+    def build():
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 2)),
+                keras.layers.Conv2D(4, 3, activation="relu"),
+                keras.layers.MaxPooling2D(),
+                keras.layers.Flatten(),
+                keras.layers.Dense(5, activation="softmax"),
+            ]
+        )
+        model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    members = [training.member(build, number=seed, seed=seed) for seed in (0, 1)]
+    training.assert_same(training.pack(members, images), training.alone(members[1], images), 1, rtol=1e-3, atol=1e-4)
