@@ -28,6 +28,11 @@ _STEM, _HEAD = 32, 1280
 _BLOCKS = sum(stage[0] for stage in _STAGES)
 # Share of a batch's rows that skip the last block while training; the blocks before it fewer, in proportion.
 _DROP = 0.2
+# Described, so that each layer makes its own: one initializer draws the same numbers for all kernels of one shape.
+_UNTRAINED = {
+    "class_name": "VarianceScaling",
+    "config": {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"},
+}
 
 
 def efficientnet_lite0(
@@ -54,7 +59,7 @@ def efficientnet_lite0(
     import keras
 
     # JAX compiles a random initializer for every shape, which takes many times as long as reading the weights.
-    initializer = "zeros" if pretrained else keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    initializer = "zeros" if pretrained else _UNTRAINED
     inputs = keras.Input(input_shape, name="pixels")
     hidden = _convolution(_STEM, 3, 2, initializer, name="stem_conv")(inputs)
     hidden = _activated(hidden, "stem")

@@ -41,6 +41,15 @@ def outputs() -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(maps), np.asarray(logits)
 
 
+def test_no_two_untrained_kernels_are_alike() -> None:
+    kernels = [
+        weight.numpy()
+        for weight in efficientnet_lite.efficientnet_lite0((32, 32, 3)).trainable_weights
+        if weight.name == "kernel"
+    ]
+    assert len(kernels) == len({kernel.tobytes() for kernel in kernels}) > 40
+
+
 def test_it_has_the_original_number_of_parameters() -> None:
     # The checkpoint's 4,694,073 numbers less the 49 counters of torch's batch normalization.
     assert network().count_params() == 4_694_024
