@@ -135,7 +135,7 @@ def missing(provider: str) -> str | None:
 
 
 def _libraries(provider: str) -> tuple[list[str], list[str]]:
-    """Names the shared libraries that a provider of the installed onnxruntime needs, and those that few operators do."""
+    """Names the shared libraries that a provider of the installed onnxruntime needs, and those of few operators."""
     from onnxruntime.capi import build_and_package_info
 
     cuda = str(getattr(build_and_package_info, "cuda_version", "") or "12").split(".")[0]
