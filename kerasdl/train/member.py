@@ -70,7 +70,10 @@ class MemberProgram:
             values(model.non_trainable_variables),
             self._initial_optimizer(model.optimizer),
             self.initial_metrics(),
-            [np.float32(number.value) for number in (*numbers.of_model(model), *numbers.of_optimizer(model.optimizer))],
+            [
+                np.float32(keras.ops.convert_to_numpy(number.value))
+                for number in (*numbers.of_model(model), *numbers.of_optimizer(model.optimizer))
+            ],
             [],
         )
 

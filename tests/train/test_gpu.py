@@ -37,12 +37,14 @@ def test_memory_is_the_devices(gpu):
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_members_equal_themselves_alone(name, training, dense, table):
-    build = dense(lambda: keras.optimizers.Adam(0.01), BUILDS[name])
+def test_members_equal_themselves_alone_and_fit(name, training, dense, table):
+    # Adam would turn the rounding of gradients that are zero, as of a bias before a normalization, into whole steps.
+    build = dense(lambda: keras.optimizers.SGD(0.05, momentum=0.9), BUILDS[name])
     members = [training.member(build, number=seed, seed=seed) for seed in range(5)]
     packed = training.pack(members, table)
     for number in (0, 4):
-        training.assert_same(packed, training.pack([members[number]], table), number, rtol=1e-3, atol=1e-4)
+        training.assert_same(packed, training.pack([members[number]], table), number)
+        training.assert_same(packed, training.alone(members[number], table), number)
 
 
 def test_convolutions_equal_fit(training, images):
@@ -60,4 +62,4 @@ def test_convolutions_equal_fit(training, images):
         return model
 
     members = [training.member(build, number=seed, seed=seed) for seed in (0, 1)]
-    training.assert_same(training.pack(members, images), training.alone(members[1], images), 1, rtol=1e-3, atol=1e-4)
+    training.assert_same(training.pack(members, images), training.alone(members[1], images), 1)

@@ -32,12 +32,27 @@ def _draw(kind: str, seed: torch.Tensor, share: torch.Tensor, shape: Sequence[in
 
 @torch.library.custom_op("kerasdl::draw_on", mutates_args=())
 def _draw_on(stream: torch.Tensor, share: torch.Tensor, shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draws zeros and ones from a generator in the state `stream`, and gives its state afterwards."""
+    """Draws zeros and ones as dropout does from a generator in the state `stream`; gives its state afterwards too."""
+    if share.device.type == "cuda":
+        return _draw_on_cuda(stream, share, shape)
     generator = torch.Generator(device=share.device)
     # A copy: PyTorch reads a state from the start of its storage, which a member's part of a stack is not.
     generator.set_state(stream.cpu().clone())
     drawn = torch.empty(tuple(shape), device=share.device).bernoulli_(float(share), generator=generator)
     return drawn, generator.get_state().to(stream.device)
+
+
+def _draw_on_cuda(stream: torch.Tensor, share: torch.Tensor, shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """As PyTorch's dropout on CUDA, a kernel of its own that draws from no other generator than the device's."""
+    generator = torch.cuda.default_generators[share.device.index or 0]
+    before = generator.get_state()
+    try:
+        generator.set_state(stream.cpu().clone())
+        zeros = torch.zeros(tuple(shape), dtype=share.dtype, device=share.device)
+        _, kept = torch.native_dropout(zeros, 1.0 - float(share), True)
+        return kept.to(share.dtype), generator.get_state().to(stream.device)
+    finally:
+        generator.set_state(before)
 
 
 @_draw.register_vmap

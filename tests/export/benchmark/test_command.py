@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from kerasdl.errors import UserError
-from kerasdl.export.benchmark import Settings, benchmark, measure
+from kerasdl.export import session
+from kerasdl.export.benchmark import Settings, benchmark, candidates, measure
 from kerasdl.export.benchmark.command import main
 from kerasdl.export.benchmark.process import Process, WorkerError
 from kerasdl.export.benchmark.progress import Progress
@@ -17,6 +18,17 @@ pytestmark = pytest.mark.backend_free
 
 QUICK = Settings(batch_sizes=(1, 8), seconds=0.05, rounds=3, warm_up=0.1, server=False, threads=(1,))
 WORDS = ["--batch-sizes", "1,8", "--seconds", "0.05", "--rounds", "3", "--threads", "1", "--server-seconds", "0.05"]
+
+
+@pytest.fixture(autouse=True)
+def only_the_cpu(monkeypatch):
+    """A GPU would add rows of its own."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    for module in (session, candidates):
+        monkeypatch.setattr(module, "has_cuda_device", lambda: False)
+    session.missing.cache_clear()
+    yield
+    session.missing.cache_clear()
 
 
 @pytest.fixture
