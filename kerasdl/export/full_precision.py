@@ -1,11 +1,11 @@
-"""Makes the float32 twin of a model that computes in half precision, so that its file has something to equal.
+"""What a file is compared with: Keras in float32, all 24 bits of it, and a model in half precision as its float32 twin.
 
 In float16 and bfloat16 every backend rounds in its own order, so that such a model's outputs cannot be compared
 closely; its weights are kept in float32 under Keras' mixed policies, and they are what was trained.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,3 +79,37 @@ def _without_half(settings: Any) -> Any:
     if isinstance(settings, list | tuple):
         return type(settings)(_without_half(value) for value in settings)
     return "float32" if settings in ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16") else settings
+
+
+@contextlib.contextmanager
+def exact_products() -> Iterator[None]:
+    """Keeps GPUs from rounding factors to the 10 bits of TensorFloat-32, as backends let them do in convolutions."""
+    import keras
+
+    backend = keras.backend.backend()
+    with contextlib.ExitStack() as stack:
+        if backend == "jax":
+            import jax
+
+            if jax.default_backend() != "cpu":
+                stack.enter_context(jax.default_matmul_precision("highest"))
+        elif backend == "tensorflow":
+            from tensorflow.config import experimental as settings
+
+            stack.callback(settings.enable_tensor_float_32_execution, settings.tensor_float_32_execution_enabled())
+            settings.enable_tensor_float_32_execution(False)
+        elif backend == "torch":
+            import torch
+
+            cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+            if hasattr(cudnn, "conv"):
+                _put(stack, [cuda.matmul, cudnn.conv, cudnn.rnn], "fp32_precision", "ieee")
+            else:  # before 2.9
+                _put(stack, [cuda.matmul, cudnn], "allow_tf32", False)
+        yield
+
+
+def _put(stack: contextlib.ExitStack, owners: Sequence[Any], name: str, value: Any) -> None:
+    for owner in owners:
+        stack.callback(setattr, owner, name, getattr(owner, name))
+        setattr(owner, name, value)

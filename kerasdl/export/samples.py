@@ -8,6 +8,7 @@ import numpy as np
 
 from kerasdl.errors import UserError
 from kerasdl.export.extremes import extreme_rows, near_rows, slack
+from kerasdl.export.full_precision import exact_products
 from kerasdl.export.graph.plan import is_graph
 from kerasdl.export.open_sizes import answered, at_another_size, closed
 from kerasdl.export.result import ExportError
@@ -135,7 +136,7 @@ def _in_chunks(model: Any, rows: Sequence[np.ndarray], scaling: "Scaling | None"
 
 
 def keras_outputs(model: Any, batch: Sequence[np.ndarray], scaling: "Scaling | None" = None) -> tuple[np.ndarray, ...]:
-    """Calls a Keras model in inference mode on raw rows, one array per input, and returns its outputs flat."""
+    """Calls a Keras model in inference mode on raw rows, one array per input, and returns its exact outputs, flat."""
     import keras
 
     with np.errstate(all="ignore"):
@@ -144,9 +145,11 @@ def keras_outputs(model: Any, batch: Sequence[np.ndarray], scaling: "Scaling | N
     # A graph takes its inputs as it was built: a list, a dictionary, or one alone.
     structure = getattr(model, "_inputs_struct", None)
     if structure is not None:
-        outputs = model(keras.tree.pack_sequence_as(structure, tensors), training=False)
+        given = keras.tree.pack_sequence_as(structure, tensors)
     else:
-        outputs = model(tensors[0] if len(tensors) == 1 else tensors, training=False)
+        given = tensors[0] if len(tensors) == 1 else tensors
+    with exact_products():
+        outputs = model(given, training=False)
     return tuple(np.asarray(keras.ops.convert_to_numpy(output)) for output in keras.tree.flatten(outputs))
 
 

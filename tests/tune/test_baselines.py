@@ -14,7 +14,7 @@ from kerasdl.tune import Study
 
 
 def study(**changes: object) -> Study:
-    content = {"data": "digits", "model": "softmax", "epochs": 1, "batch_size": 64, "space": {"l2": [0.0, 0.1]}}
+    content = {"data": "digits", "model": "softmax", "epochs": 3, "batch_size": 32, "space": {"l2": [0.0, 0.1]}}
     return Study(**{**content, "baselines": ["majority", "logistic_regression"], **changes})
 
 
