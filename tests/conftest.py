@@ -6,6 +6,7 @@ Each backend has a worker process of its own; where one backend alone is install
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,6 @@ BACKEND_FREE = ("data", "report", "runs", "packaging")
 
 # These start one, and any will do.
 ONCE = ("examples",)
-
-# Set in workers that are handed their tests one file after another.
-SHARED = "KERASDL_SHARED_TESTS"
 
 # More workers than this gain little and need 2 GiB each.
 MOST_WORKERS = 4
@@ -36,7 +34,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.tx = [f"popen//env:KERAS_BACKEND={name}" for name in present]
     else:
         config.option.dist = "loadfile"
-        worker = f"popen//env:KERAS_BACKEND={present[0]}//env:{SHARED}=1"
+        worker = f"popen//env:KERAS_BACKEND={present[0]}"
         config.option.tx = [worker] * min(MOST_WORKERS, os.cpu_count() or 1)
 
 
@@ -51,19 +49,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         folder = item.path.relative_to(root).parts[0]
         free = folder in BACKEND_FREE or item.get_closest_marker("backend_free") is not None
-        if (free or folder in ONCE) and not _is_mine(item.path):
+        if (free or folder in ONCE) and not _is_mine(config, item.path):
             continue
         item._nodeid = f"{item.nodeid} <{'no backend' if free else os.environ['KERAS_BACKEND']}>"
         kept.append(item)
     items[:] = kept
 
 
-def _is_mine(path: Path) -> bool:
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tells a worker whether every other one has the same tests."""
+    node.workerinput["each"] = node.config.option.dist == "each"
+
+
+def _is_mine(config: pytest.Config, path: Path) -> bool:
     """Whether this worker runs a file's tests where once is enough: workers of several backends share such files."""
-    if SHARED in os.environ:
+    given = getattr(config, "workerinput", None)
+    if given is None or not given["each"]:
         return True
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return zlib.crc32(path.name.encode()) % int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) == worker
+    return bool(zlib.crc32(path.name.encode()) % given["workercount"] == int(given["workerid"].removeprefix("gw")))
 
 
 @pytest.fixture
