@@ -14,18 +14,17 @@ from kerasdl.train.backends import current_backend
 from kerasdl.train.batches import FetchedBatches, OrderedBatches, SequentialBatches
 from kerasdl.train.building import build
 from kerasdl.train.checkpoint import Checkpoint, Checkpoints
+from kerasdl.train.data_parallel import divided
 from kerasdl.train.fit_checkpoint import KIND, Standing, WithinEpoch, checkpoint_of, restore
 from kerasdl.train.frozen import dataset_of, whole_weights
 from kerasdl.train.measuring import FitProbe
 from kerasdl.train.scoring import test_scores
 from kerasdl.train.seats import Member
-from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
+from kerasdl.train.trial import TOLD_EVERY, Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Names, Watch
 
 # Keras' own size of the batches that it scores.
 VALIDATION_BATCH = 32
-# Seconds between two words on how far an epoch is.
-TOLD_EVERY = 0.1
 
 
 class _Follow(keras.callbacks.Callback):
@@ -142,6 +141,18 @@ def train_alone(
         checkpoints: Who keeps what a killed trial needs to go on.
         watch: What is to be seen of each step.
     """
+    with divided(member.longest.data_parallel):
+        _train(member, dataset, recorder, how, checkpoints, watch)
+
+
+def _train(
+    member: Member,
+    dataset: Dataset,
+    recorder: Recorder,
+    how: str,
+    checkpoints: Checkpoints | None,
+    watch: Watch | None,
+) -> None:
     longest = member.longest
     model = build(longest)
     dataset = dataset_of(model, dataset)

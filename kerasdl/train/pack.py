@@ -24,7 +24,7 @@ from kerasdl.train.release import release
 from kerasdl.train.resident import resident
 from kerasdl.train.scoring import confusion
 from kerasdl.train.seats import Member, Seat
-from kerasdl.train.trial import Logs, Outcome, Progress, Recorder, Trial
+from kerasdl.train.trial import TOLD_EVERY, Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Watch
 
 
@@ -61,7 +61,8 @@ class PackTrainer:
         self._seconds: list[float] = []
         self._timed = timed
         self._key = min(self._numbers())
-        self.trained = 0
+        self.trained = self._stepped = 0
+        self._told = 0.0
         self._initialize()
         self._data = resident(self._dataset, self._program.model, len(members))
         self._make_programs()
@@ -101,11 +102,22 @@ class PackTrainer:
             steps=steps,
             convolves=self._timed is not None,
             probe=self._probe,
+            after_step=self._step_ended,
         )
 
+    def _steps(self) -> int:
+        return -(-len(self._dataset.train) // self._batch_size)
+
     def _steps_to_come(self) -> int:
-        epochs = max(seat.member.longest.epochs for seat in self._seats) - self.trained
-        return epochs * -(-len(self._dataset.train) // self._batch_size)
+        return (max(seat.member.longest.epochs for seat in self._seats) - self.trained) * self._steps()
+
+    def _step_ended(self) -> None:
+        self._stepped += 1
+        now = time.perf_counter()
+        if now - self._told > TOLD_EVERY:
+            self._told = now
+            turns = 1 if self._programs.together else len(self._seats)
+            self._recorder.batch(self._stepped, turns * self._steps())
 
     def prepare(self) -> None:
         """Compiles what the first epoch needs, in a thread of its own perhaps."""
@@ -140,6 +152,7 @@ class PackTrainer:
             started = time.perf_counter()
             full, rest = batches(self._orders(epoch), self._batch_size)
             self._begin_epoch(epoch)
+            self._stepped, self._told = 0, started
             state, metrics, seen = self._programs.epoch(
                 tuple(self._state), self._data.train, _device(full), _device(rest)
             )

@@ -54,6 +54,7 @@ class Programs:
         steps: How many steps are to come.
         convolves: Whether steps hold convolutions.
         probe: Who measures members between epochs, by `measure(state, batch)`.
+        after_step: Called after each step of an epoch, where the backend has no loop of its own.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Programs:
         steps: int,
         convolves: bool = False,
         probe: Probe | None = None,
+        after_step: Callable[[], None] = lambda: None,
     ) -> None:
         self.together = together and members > 1
         step, evaluate = _of_tuples(program.train_step), _of_tuples(program.evaluate)
@@ -81,7 +83,7 @@ class Programs:
         if seen is not None and self.together:
             seen = (members, *seen)
         epoch = backend.epoch_program(
-            step, lambda state: results(state[METRICS]), seen, convolves=convolves, brief=brief
+            step, lambda state: results(state[METRICS]), seen, after_step, convolves=convolves, brief=brief
         )
         compiled = backend.compiled(evaluate, brief=brief), backend.compiled(results, brief=brief)
         self._compiled = (epoch, compiled[0])

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Status = Literal["completed", "diverged", "failed"]
 Logs = Mapping[str, float]
 
+# Seconds between two words on how far an epoch is.
+TOLD_EVERY = 0.1
+
 
 @dataclass(frozen=True)
 class EarlyStopping:
@@ -46,6 +49,7 @@ class Trial:
         epochs: How many epochs to train.
         batch_size: Rows in a batch.
         early_stopping: When to stop before, if at all.
+        data_parallel: Whether each batch is divided among all devices.
     """
 
     number: int
@@ -55,6 +59,7 @@ class Trial:
     epochs: int
     batch_size: int
     early_stopping: EarlyStopping | None = None
+    data_parallel: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class Recorder(Protocol):
         """
 
     def batch(self, done: int, batches: int) -> None:
-        """So many batches of the epoch that runs are trained; told a few times a second, by `fit` alone."""
+        """So many batches of the epoch are trained; told a few times a second, where Keras or Python calls each."""
 
     def epoch(self, epoch: int, logs: Mapping[int, Logs], seconds: float, waited: float = 0.0) -> None:
         """An epoch ended.

@@ -14,6 +14,7 @@ from kerasdl.train import Trial, numbers
 from kerasdl.train.backends import current_backend
 from kerasdl.train.body import starts_of
 from kerasdl.train.building import build
+from kerasdl.train.data_parallel import devices
 from kerasdl.train.frozen import body_of, dataset_of
 from kerasdl.train.scoring import SCORING_BYTES
 from kerasdl.train.seats import Member
@@ -151,7 +152,7 @@ def blueprint(trial: Trial, dataset: Dataset, watch: Watch | None = None) -> Blu
     """
     model = build(trial)
     dataset = dataset_of(model, dataset)
-    obstacle = _obstacle(model, dataset)
+    obstacle = _obstacle(trial, model, dataset)
     architecture = f"configuration {trial.configuration}"
     found: dict[str, float] = {}
     start = ""
@@ -176,7 +177,9 @@ def _watched_bytes(model: keras.Model, trial: Trial, dataset: Dataset, watch: Wa
     return 4 * len(observer.names) * observer.numbers * -(-len(dataset.train) // trial.batch_size)
 
 
-def _obstacle(model: keras.Model, dataset: Dataset) -> str | None:
+def _obstacle(trial: Trial, model: keras.Model, dataset: Dataset) -> str | None:
+    if trial.data_parallel:
+        return f"its batches are divided among {len(devices())} devices"
     if dataset.mapped:
         return "its data are larger than memory; they are read from disk batch by batch"
     kind = type(model)

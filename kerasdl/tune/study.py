@@ -49,6 +49,8 @@ class Study(BaseModel):
         learning_rate: Its learning rate; Keras' default where absent.
         precision: `"mixed_float16"` or `"mixed_bfloat16"`, Keras' policies that compute in half precision and keep
             weights in float32; float32 throughout where absent. The winner is kept as a float32 model.
+        data_parallel: Whether `fit` divides each batch among all devices, by `keras.distribution.DataParallel`, which
+            JAX alone has; trials then run one after another, not as packs.
         space: What varies: for each setting a list of values or a range.
         fixed: Settings of model and optimizer that do not vary.
         early_stopping: When trials end before their last epoch.
@@ -89,6 +91,7 @@ class Study(BaseModel):
     optimizer: str = "adam"
     learning_rate: float | None = Field(None, gt=0, allow_inf_nan=False, strict=True)
     precision: Literal["mixed_float16", "mixed_bfloat16"] | None = None
+    data_parallel: bool = Field(False, strict=True)
     space: dict[str, AnyDimension] = Field(default_factory=dict)
     fixed: dict[str, Any] = Field(default_factory=dict)
     early_stopping: Stopping | None = None

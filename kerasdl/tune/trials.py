@@ -9,6 +9,7 @@ from kerasdl.data import Dataset, Folds
 from kerasdl.errors import UserError
 from kerasdl.models import builders
 from kerasdl.train import EarlyStopping, Trial
+from kerasdl.train.data_parallel import check_devices
 from kerasdl.train.frozen import FrozenBodies
 from kerasdl.train.trial import first_line
 from kerasdl.train.watching import Watch
@@ -26,9 +27,14 @@ class TrialMaker:
         study: The study.
         dataset: What it learns from.
         watch: What is to be seen of each step.
+
+    Raises:
+        UserError: The study divides batches, which cannot be done here.
     """
 
     def __init__(self, study: Study, dataset: Dataset, watch: Watch | None = None) -> None:
+        if study.data_parallel:
+            check_devices()
         self._watch = watch
         self._study = study
         self._dataset = dataset
@@ -88,7 +94,16 @@ class TrialMaker:
             model = self._model(settings, self._study.precision, dataset)
             return self._bodies.parted(model, dataset, fold)
 
-        return Trial(number, configuration, seed, build, settings["epochs"], settings["batch_size"], stopping)
+        return Trial(
+            number,
+            configuration,
+            seed,
+            build,
+            settings["epochs"],
+            settings["batch_size"],
+            stopping,
+            self._study.data_parallel,
+        )
 
     def trials(self, settings: Mapping[int, Mapping[str, Any]]) -> list[Trial]:
         """Makes every repeat of some configurations.

@@ -248,3 +248,26 @@ def test_binary_classifiers_with_one_unit(training, table):
     for number, member in enumerate(members):
         training.assert_same(packed, training.alone(member, binary), number)
     assert packed.outcomes[0].confusion.shape == (2, 2)
+
+
+def test_an_epoch_tells_how_far_it_is_where_python_calls_its_steps(training, images, monkeypatch):
+    from kerasdl.train import pack
+
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow runs an epoch as one program")
+    monkeypatch.setattr(pack, "TOLD_EVERY", -1.0)
+
+    def build():
+        model = keras.Sequential(
+            [keras.Input((8, 8, 2)), keras.layers.Conv2D(2, 3), keras.layers.Flatten(), keras.layers.Dense(5)]
+        )
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss, metrics=["accuracy"])
+        return model
+
+    members = [training.member(build, seed, seed, batch_size=36) for seed in (0, 1)]
+    told = training.pack(members, images, timed="a small network").batches
+    ways = {batches for _, batches in told}
+    assert ways in ({3}, {6})
+    (steps,) = ways
+    assert told == [(done, steps) for _ in range(2) for done in range(1, steps + 1)]

@@ -24,6 +24,7 @@ def epoch_program(
     step: Callable[..., Any],
     results: Callable[..., Any],
     seen: tuple[int, ...] | None,
+    after_step: Callable[[], None],
     *,
     convolves: bool = False,
     brief: bool = False,
@@ -32,7 +33,7 @@ def epoch_program(
         return step(state, tuple(part[rows] for part in data))
 
     if convolves:
-        return _Stepwise(after, results)
+        return _Stepwise(after, results, after_step)
 
     def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
         state, rows = jax.lax.scan(lambda state, rows: after(state, data, rows), state, full)
@@ -47,7 +48,8 @@ def epoch_program(
 class _Stepwise:
     """An epoch whose steps Python calls: on a CPU XLA runs convolutions inside a loop of its own on one core."""
 
-    def __init__(self, step: Callable[..., Any], results: Callable[..., Any]) -> None:
+    def __init__(self, step: Callable[..., Any], results: Callable[..., Any], after_step: Callable[[], None]) -> None:
+        self._after_step = after_step
         self._step = _Program(jax.jit(step, donate_argnums=0))
         self._results = _Program(jax.jit(results))
 
@@ -60,6 +62,7 @@ class _Stepwise:
         for rows in [*full, *([rest] if rest.shape[-1] else [])]:
             state, own = self._step(state, data, rows)
             found += own
+            self._after_step()
         return state, self._results(state), [jnp.stack(found)] if found else []
 
 

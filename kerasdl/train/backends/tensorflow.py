@@ -60,6 +60,7 @@ def epoch_program(
     step: Callable[..., Any],
     results: Callable[..., Any],
     seen: tuple[int, ...] | None,
+    after_step: Callable[[], None],
     *,
     convolves: bool = False,
     brief: bool = False,

@@ -40,6 +40,7 @@ def epoch_program(
     step: Callable[..., Any],
     results: Callable[..., Any],
     seen: tuple[int, ...] | None,
+    after_step: Callable[[], None],
     *,
     convolves: bool = False,
     brief: bool = False,
@@ -62,6 +63,7 @@ def epoch_program(
         for rows in itertools.chain(full, remainder):
             state, own = after(state, rows)
             found += own
+            after_step()
         return state, results(state), [torch.stack(found)] if found else []
 
     return _Program(epoch)
