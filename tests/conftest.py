@@ -12,6 +12,9 @@ import pytest
 
 from kerasdl import backend
 
+# XLA compiles for longer than such small models run. Tests ask what programs compute, not how fast.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0")
+
 # Tests in these folders start no backend: they run once.
 BACKEND_FREE = ("data", "report", "runs", "packaging")
 
