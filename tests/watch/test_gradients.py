@@ -1,5 +1,8 @@
 """GradientMagnitude: right numbers, on every backend the same, and training untouched."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +15,7 @@ from kerasdl.errors import UserError
 
 Build = Callable[[], Any]
 QUANTITIES = ["gradient_norm", "weight_norm", "update_ratio", "zero_share"]
+COMPILED_QUICKLY = "optimization_level=0" in os.environ.get("XLA_FLAGS", "")
 
 
 def fit(model: Any, digits: SimpleNamespace, *callbacks: Any, **more: Any) -> Any:
@@ -140,11 +144,14 @@ def test_training_is_bit_for_bit_what_it_would_have_been(
     watch = GradientMagnitude()
     plain = fit(models[0], digits, validation_split=0.2 * (kind == 0))
     watched = fit(models[1], digits, watch, validation_split=0.2 * (kind == 0))
-    assert plain.history == watched.history
+    # XLA contracts other products where it hardly optimizes, as in most of these tests; the test below sees to that.
+    rounding = 1e-5 if COMPILED_QUICKLY and os.environ["KERAS_BACKEND"] == "jax" else 0.0
+    for name, values_of_epochs in plain.history.items():
+        np.testing.assert_allclose(values_of_epochs, watched.history[name], rtol=rounding, atol=0)
     one, other = map(values, models)
     assert len(one) == len(other)
     for left, right in zip(one, other, strict=True):
-        np.testing.assert_array_equal(left, right)
+        np.testing.assert_allclose(left, right, rtol=rounding, atol=rounding / 100)
     ours = models[1].optimizer
     assert type(ours) is type(models[0].optimizer)
     assert {**ours.get_config(), "name": ""} == {**models[0].optimizer.get_config(), "name": ""}
@@ -160,6 +167,15 @@ def test_training_is_bit_for_bit_what_it_would_have_been(
         counts = table[table["quantity"] == "update_ratio"].groupby("epoch")["steps"].max()
         # Of three batches an epoch, only every third moves weights.
         assert counts.tolist() == [1, 1]
+
+
+def test_it_is_bit_for_bit_as_users_compile_it_too(backend_name: str) -> None:
+    if backend_name != "jax" or not COMPILED_QUICKLY:
+        pytest.skip("the test above compiles as users do")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "bit_for_bit_what"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    ended = subprocess.run(command, env={**environment, "XLA_FLAGS": ""}, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0 and "3 passed" in ended.stdout, ended.stdout
 
 
 def test_gradients_are_those_before_scaling_and_clipping(
