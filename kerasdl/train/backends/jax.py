@@ -1,5 +1,6 @@
 """Many members as one program on JAX."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
@@ -45,12 +46,29 @@ def epoch_program(
     return _Program(jax.jit(epoch, donate_argnums=0))
 
 
+@functools.cache
+def _options_of_convolutions() -> dict[str, Any] | None:
+    """Leaves out of XLA on processors what makes a step with convolutions compile longer and run no faster.
+
+    Measured on two cores: `digits-cnn` 31.5 s with fusion emitters and 23.2 s without, its trials 1.9 s and 1.1 s.
+    """
+    options = {"xla_cpu_use_fusion_emitters": False}
+    if jax.default_backend() != "cpu":
+        return None
+    try:
+        jax.jit(lambda number: number, compiler_options=options).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        # A version of XLA without this option.
+        return None
+    return options
+
+
 class _Stepwise:
     """An epoch whose steps Python calls: on a CPU XLA runs convolutions inside a loop of its own on one core."""
 
     def __init__(self, step: Callable[..., Any], results: Callable[..., Any], after_step: Callable[[], None]) -> None:
         self._after_step = after_step
-        self._step = _Program(jax.jit(step, donate_argnums=0))
+        self._step = _Program(jax.jit(step, donate_argnums=0, compiler_options=_options_of_convolutions()))
         self._results = _Program(jax.jit(results))
 
     def prepare(self, state: Any, data: Any, full: Any, rest: Any) -> None:
