@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # M. Okabe and K. Ito, Color Universal Design, 2008.
@@ -75,3 +76,11 @@ def new_figure(width: float, height: float) -> "Figure":
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def label_epochs(axes: "Axes") -> None:
+    """Names an axis of epochs and marks whole ones alone, the only one of a short training among them."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.drawing import BLUE, VERMILION, new_figure
+from kerasdl.drawing import BLUE, VERMILION, label_epochs, new_figure
 from kerasdl.report.arms import MEASURES, Arm, Pair, pairs
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture
@@ -52,7 +52,7 @@ def draw_arms(evidence: Evidence) -> Picture | None:
         axes.set_title(sentence(MEASURES[name]).replace(" along", "\nalong"), fontsize=8.5)
     grid[-1][0].set_xlabel("learning rate")
     for axes in grid[-1][1:]:
-        axes.set_xlabel("epoch")
+        label_epochs(axes)
     figure.legend(handles, ["batch norm off", "batch norm on"], loc="outside lower center", ncols=2)
     return Picture(
         "arms",

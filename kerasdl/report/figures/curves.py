@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.drawing import BLUE, VERMILION, new_figure
+from kerasdl.drawing import BLUE, VERMILION, label_epochs, new_figure
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture, wrapped
 from kerasdl.report.words import plural, scale, sentence, setting_name, unit
@@ -42,7 +42,7 @@ def draw_curves(evidence: Evidence) -> Picture | None:
         for row, metric in enumerate(metrics):
             _draw_panel(grid[row][column], own, metric, bad)
         grid[0][column].set_title(wrapped(title, 30), fontsize=8.5)
-        grid[-1][column].set_xlabel("epoch")
+        label_epochs(grid[-1][column])
     for row, metric in enumerate(metrics):
         _scale_row(list(grid[row]), evidence, [number for number, _ in chosen], metric)
         grid[row][0].set_ylabel(f"{setting_name(metric)}{unit(metric)}")
