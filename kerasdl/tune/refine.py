@@ -1,7 +1,7 @@
 """Searches again, closer to the best: coarse to fine."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +18,7 @@ class Refinement(BaseModel):
     Attributes:
         rounds: How many searches follow the first, each closer to the best so far.
         trials: Configurations of each of them, drawn at random.
+        settings: Which settings the searches vary; the others keep their best value. All of them where absent.
         share: How much of a range each search keeps, round the best, on the range's own scale. Of a list of numbers the
             first keeps what lies between the neighbours of the best.
         retrain: How many of the best are trained once more at the end, on training and validation rows together, and
@@ -28,22 +29,32 @@ class Refinement(BaseModel):
 
     rounds: int = Field(default=1, ge=0, strict=True)
     trials: int = Field(default=10, ge=1, strict=True)
+    settings: list[str] | None = Field(default=None, min_length=1)
     share: float = Field(default=0.25, gt=0, lt=1)
     retrain: int = Field(default=0, ge=0, strict=True)
 
 
-def narrowed(space: Space, best: Mapping[str, Any], share: float) -> dict[str, Dimension]:
+def narrowed(
+    space: Space, best: Mapping[str, Any], share: float, settings: Collection[str] | None = None
+) -> dict[str, Dimension]:
     """Narrows a space round its best point.
 
     Args:
         space: What varied.
         best: The values of the best configuration; settings whose conditions did not hold are missing.
         share: The part of each range that is kept.
+        settings: What goes on to vary, where that is not everything.
 
     Returns:
         The narrower space: ranges for numbers, the best value alone for everything else. It lies within the old one.
     """
-    return {name: _narrowed(one, best[name], share) for name, one in space.items() if name in best}
+    return {
+        name: _narrowed(one, best[name], share)
+        if settings is None or name in settings
+        else Choices(values=[best[name]])
+        for name, one in space.items()
+        if name in best
+    }
 
 
 def _narrowed(one: Dimension, best: Any, share: float) -> Dimension:

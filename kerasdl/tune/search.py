@@ -155,7 +155,7 @@ class Search:
             best = self._best(1)
             if not best:
                 return
-            space = narrowed(space, varied(next(iter(best.values())), space), refine.share)
+            space = narrowed(space, varied(next(iter(best.values())), space), refine.share, refine.settings)
             if not any(isinstance(one, Range) for one in space.values()):
                 return
             yield self.maker.closer_proposals({**space}, refine.trials, first=len(self._asked))

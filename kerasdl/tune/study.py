@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from kerasdl import data, models, recipes
 from kerasdl.data import Dataset
-from kerasdl.errors import UserError
+from kerasdl.errors import UserError, nearest
 from kerasdl.models import Builder
 from kerasdl.track.finding import check_installed, check_names
 from kerasdl.tune import toml
@@ -166,6 +166,9 @@ class Study(BaseModel):
         check_settings(self, given)
         check_conditions(self)
         check_names(self.track)
+        for name in (self.refine and self.refine.settings) or ():
+            if name not in self.space:
+                raise UserError(f"refine.settings: {name!r} does not vary; {nearest(name, self.space)}")
         self._settle_repeats(given)
         if self.reference is not None:
             self.reference = self.reference.resolved(self._folder)

@@ -16,6 +16,16 @@ Make = Callable[..., Study]
 
 
 @pytest.mark.backend_free
+def test_what_is_not_to_be_refined_keeps_its_best_value() -> None:
+    space = {"rate": Range(low=1e-5, high=1e-1, sampling="log"), "cycles": Choices(values=[1, 3])}
+    closer = narrowed(space, {"rate": 1e-3, "cycles": 3}, 0.25, ["rate"])
+    assert closer["cycles"] == Choices(values=[3])
+    assert isinstance(closer["rate"], Range)
+    with pytest.raises(UserError, match=r"refine.settings: 'l1' does not vary; choose from l2"):
+        Study(data="digits", model="mlp", space={"l2": [0.0, 0.1]}, refine={"settings": ["l1"]})
+
+
+@pytest.mark.backend_free
 def test_ranges_narrow_on_their_own_scale_and_stay_inside() -> None:
     space = {
         "rate": Range(low=1e-5, high=1e-1, sampling="log"),
