@@ -250,6 +250,26 @@ def test_binary_classifiers_with_one_unit(training, table):
     assert packed.outcomes[0].confusion.shape == (2, 2)
 
 
+def test_convolutions_in_a_loop_of_the_devices_own_equal_fit(training, images, monkeypatch):
+    if keras.backend.backend() != "jax":
+        pytest.skip("JAX calls the steps of convolutions one by one on processors alone")
+    import jax
+
+    def build():
+        middle = [keras.layers.Conv2D(2, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(5)]
+        model = keras.Sequential([keras.Input((8, 8, 2)), *middle])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.05), loss, metrics=["accuracy"])
+        return model
+
+    members = [training.member(build, seed, seed, batch_size=36) for seed in (0, 1)]
+    alone = training.alone(members[1], images)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    packed = training.pack(members, images, timed="a small network")
+    assert packed.batches == []
+    training.assert_same(packed, alone, 1)
+
+
 def test_an_epoch_tells_how_far_it_is_where_python_calls_its_steps(training, images, monkeypatch):
     from kerasdl.train import pack
 

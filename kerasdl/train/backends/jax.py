@@ -33,7 +33,7 @@ def epoch_program(
     def after(state: Any, data: Any, rows: Any) -> Any:
         return step(state, tuple(part[rows] for part in data))
 
-    if convolves:
+    if convolves and jax.default_backend() == "cpu":
         return _Stepwise(after, results, after_step)
 
     def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
