@@ -4,7 +4,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # M. Okabe and K. Ito, Color Universal Design, 2008.
@@ -84,3 +87,19 @@ def label_epochs(axes: "Axes") -> None:
 
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def plain_logarithms(axis: "Axis", write: "Callable[[float], str] | None" = None) -> None:
+    """Writes plain numbers on a logarithmic axis whose limits are set: powers would need formulas, which are not drawn.
+
+    Args:
+        axis: `axes.xaxis` or `axes.yaxis`.
+        write: How a number is written; as `f"{number:g}"` where absent.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    between = (1.0, 2.0, 5.0) if high / low < 100 else (1.0,)
+    axis.set_major_locator(LogLocator(base=10, subs=between, numticks=9))
+    axis.set_major_formatter("{x:g}" if write is None else lambda number, _: write(number))
+    axis.set_minor_formatter(NullFormatter())

@@ -99,7 +99,9 @@ def _what_matters(evidence: Evidence) -> list[str]:
     turned = {reversal.setting: reversal.other for reversal in evidence.reversals if reversal.setting not in sure}
     found += [f"What {setting_name(name)} does depends on {setting_name(other)}." for name, other in turned.items()]
     lost = [name for name in scores.varying if name not in sure and name not in turned]
-    if lost and comparisons:
+    if lost and comparisons and evidence.winner_repeats < 2:
+        found.append("With one repeat no difference is sure.")
+    elif lost and comparisons:
         names = [setting_name(name) for name in lost]
         joined = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
         found.append(f"{sentence(joined)} made no sure difference.")

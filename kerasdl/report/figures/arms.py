@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.drawing import BLUE, VERMILION, label_epochs, new_figure
+from kerasdl.drawing import BLUE, VERMILION, label_epochs, new_figure, plain_logarithms
 from kerasdl.report.arms import MEASURES, Arm, Pair, pairs
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture
@@ -39,14 +39,12 @@ def draw_arms(evidence: Evidence) -> Picture | None:
         objective = evidence.scores.objective
         row[0].set_ylabel(f"{rest}\n{metric_name(objective)}{unit(objective)}" if rest else metric_name(objective))
         row[0].set_xscale("log")
-        row[0].xaxis.set_major_formatter("{x:g}")
+        plain_logarithms(row[0].xaxis)
         for axes, name in zip(row[1:], measured, strict=True):
             for arm in pair.arms:
                 _draw_measure(axes, pair, arm, name)
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            plain_logarithms(axes.yaxis)
     grid[0][0].set_title("by learning rate")
     for axes, name in zip(grid[0][1:], measured, strict=True):
         axes.set_title(sentence(MEASURES[name]).replace(" along", "\nalong"), fontsize=8.5)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.drawing import BLUE, VERMILION, label_epochs, new_figure
+from kerasdl.drawing import BLUE, VERMILION, label_epochs, new_figure, plain_logarithms
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture, wrapped
 from kerasdl.report.words import plural, scale, sentence, setting_name, unit
@@ -128,7 +128,8 @@ def _scale_row(row: list[Any], evidence: Evidence, numbers: list[int], metric: s
         if logarithmic:
             axes.set_yscale("log")
         axes.set_ylim(*limits)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        if logarithmic:
+            plain_logarithms(axes.yaxis)
         for line in axes.lines:
             if line.get_gid() == "diverged":
                 line.set_ydata(np.clip(np.asarray(line.get_ydata(), dtype="float64"), *limits))

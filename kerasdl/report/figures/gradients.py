@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.drawing import LINES, new_figure
+from kerasdl.drawing import LINES, new_figure, plain_logarithms
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture, label
 from kerasdl.report.gradients import Course, courses
@@ -44,8 +44,7 @@ def draw_gradients(evidence: Evidence) -> Picture | None:
         row[1].set_title("last epoch")
     for axes in row:
         axes.set_yscale("log")
-        # Figures show dollar signs as they are, so that powers have no formula to stand in.
-        axes.yaxis.set_major_formatter("{x:g}")
+        plain_logarithms(axes.yaxis)
         axes.set_xlabel("layer, from inputs to outputs")
         axes.xaxis.get_major_locator().set_params(integer=True)
     row[0].set_ylabel("2-norm of the kernel's gradient")

@@ -86,6 +86,9 @@ def _numeric(title: str, values: list[float], logarithmic: bool) -> _Scale:
     places = (placed - low) / ((high - low) or 1.0)
     marks = np.linspace(low, high, 5 if high > low else 1)
     numbers = np.exp(marks) if logarithmic else marks
+    if all(float(value).is_integer() for value in values):
+        numbers = np.unique(np.round(numbers))
+        marks = np.log(numbers) if logarithmic else numbers
     ticks = [
         ((mark - low) / ((high - low) or 1.0), number(float(one), 3)) for mark, one in zip(marks, numbers, strict=True)
     ]

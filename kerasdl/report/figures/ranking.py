@@ -6,7 +6,7 @@ import numpy as np
 
 from kerasdl.drawing import BLUE, GREY, new_figure
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.figures.style import Picture, label
+from kerasdl.report.figures.style import Picture, label, wrapped
 from kerasdl.report.words import metric_name, plural, scale, score, sentence, setting_name, unit, value
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def draw_ranking(evidence: Evidence) -> Picture | None:
     limits = [*values[np.isfinite(values)], *means]
     names, title = _names(evidence, table["configuration"].tolist())
     axes.set_yticks(range(len(table)), names)
-    axes.set_ylabel(title)
+    axes.set_ylabel(wrapped(title, max(16, 4 * len(table)), 4))
     axes.set_ylim(len(table) - 0.4, -0.6)
     _clip(axes, limits)
     axes.set_xlabel(f"{metric_name(name)}{unit(name)}")
@@ -79,7 +79,7 @@ def _names(evidence: Evidence, numbers: list[int]) -> tuple[list[str], str]:
         return [label(name, LONGEST_NAME) for name in full], ""
     short = [" · ".join(label(value(scores.settings[row].get(name)), 16) for name in scores.varying) for row in rows]
     heading = " · ".join(setting_name(name) for name in scores.varying)
-    return [label(name, LONGEST_NAME) for name in short], label(heading, LONGEST_NAME)
+    return [label(name, LONGEST_NAME) for name in short], heading
 
 
 def _clip(axes: "Axes", limits: list[float]) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.drawing import BLUE, GREY, PALE, VERMILION, new_figure
+from kerasdl.drawing import BLUE, GREY, PALE, VERMILION, new_figure, plain_logarithms
 from kerasdl.report.blocks import Block, block, living_levels
 from kerasdl.report.comparisons import FEWEST_FOR_THIRDS
 from kerasdl.report.divergence import count_by_level
@@ -46,6 +46,7 @@ def draw_setting(evidence: Evidence, setting: str, position: int) -> Picture | N
         _draw_pairs(axes, gathered, places, scores)
         _draw_means(axes, gathered, places, scores)
     groups = [] if scores.matched(setting) else _draw_groups(axes, scores, setting, places)
+    _clip(axes, scores)
     diverged = _draw_diverged(axes, scores, setting, places)
     axes.set_xlabel(label(setting_name(setting), 50))
     axes.set_ylabel(f"{metric_name(scores.objective)}{unit(scores.objective)}")
@@ -81,10 +82,11 @@ def _places(axes: "Axes", setting: str, levels: list[Any]) -> dict[str, float]:
             room = 0.08 * (numbers[-1] - numbers[0])
             axes.set_xlim(numbers[0] - room, numbers[-1] + room)
             gaps = np.diff(numbers) / (numbers[-1] - numbers[0])
-        if len(numbers) <= MOST_TICKS and gaps.min() > 0.06:
+        longest = max(len(number(one)) for one in numbers)
+        if len(numbers) <= MOST_TICKS and gaps.min() > 0.02 + 0.015 * longest:
             number_ticks(axes.xaxis, numbers)
         elif axes.get_xscale() == "log":
-            _plain_log_ticks(axes)
+            plain_logarithms(axes.xaxis, lambda content: number(content, 2))
         return {key(level): float(level) for level in levels}
     axes.set_xlim(-0.6, len(levels) - 0.4)
     axes.set_xticks(range(len(levels)), [wrapped(value(level), max(6, 48 // len(levels)), 2) for level in levels])
@@ -94,20 +96,20 @@ def _places(axes: "Axes", setting: str, levels: list[Any]) -> dict[str, float]:
     return {key(level): float(index) for index, level in enumerate(levels)}
 
 
-def _plain_log_ticks(axes: "Axes") -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.xaxis.set_major_locator(LogLocator(base=10, numticks=7))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda content, _: number(content, 2)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
 def _shift(axes: "Axes", place: float, share: float) -> float:
     """Moves a place sideways by a share of the axis."""
     low, high = axes.get_xlim()
     if axes.get_xscale() == "log":
         return float(place * (high / low) ** share)
     return float(place + (high - low) * share)
+
+
+def _clip(axes: "Axes", scores: Scores) -> None:
+    """Cuts at the frame what few repeats leave very wide, so that the trials can be told apart."""
+    values = scores.values[np.isfinite(scores.values)] * scale(scores.objective)
+    room = 0.5 * (values.max() - values.min()) or abs(values.max()) * 0.05 or 1.0
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, values.min() - room), min(high, values.max() + room))
 
 
 def _draw_trials(axes: "Axes", scores: Scores, setting: str, places: dict[str, float]) -> None:
@@ -236,7 +238,7 @@ def _caption(gathered: Block | None, thirds: bool) -> str:
         what = "each third of the configurations" if thirds else "each value"
         return (
             "Each circle is a trial. The configurations have no partners that differ in this setting only, so lines "
-            f"are plain means over {what}, with 95 % intervals over configurations."
+            f"are plain means over {what}, with 95 % intervals over configurations (cut at the frame where very wide)."
         )
     basis = f"over {plural(gathered.cells, 'matched combination')} of the other settings" if gathered.cells > 1 else ""
     if len(gathered.seeds) < 2:
