@@ -99,7 +99,7 @@ class PackTrainer:
             len(self._seats),
             shared_order=self._shared_order,
             together=self.choice.together,
-            steps=steps,
+            steps=self._epochs() * self._steps(),
             convolves=self._timed is not None,
             probe=self._probe,
             after_step=self._step_ended,
@@ -108,8 +108,11 @@ class PackTrainer:
     def _steps(self) -> int:
         return -(-len(self._dataset.train) // self._batch_size)
 
+    def _epochs(self) -> int:
+        return max(seat.member.longest.epochs for seat in self._seats)
+
     def _steps_to_come(self) -> int:
-        return (max(seat.member.longest.epochs for seat in self._seats) - self.trained) * self._steps()
+        return (self._epochs() - self.trained) * self._steps()
 
     def _step_ended(self) -> None:
         self._stepped += 1

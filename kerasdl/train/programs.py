@@ -14,9 +14,10 @@ from kerasdl.train.watching import Probe
 
 METRICS = State._fields.index("metrics")
 TIMED_STEPS = 3
-# With fewer steps to come, a program that is made quickly ends before a fast one. On two cores TensorFlow makes one
-# 0.8 s sooner without XLA, and each of its steps then takes 0.3 to 0.5 ms longer.
-BRIEF_STEPS = 1500
+# With fewer steps a program that is made quickly ends before a fast one. On two cores TensorFlow makes one 0.8 s sooner
+# without XLA, and each of its steps then takes 0.3 to 0.5 ms longer; on JAX the study `mlp` takes 0.9 times as long with
+# 330 steps, and 1.6 times with 1,100.
+BRIEF_STEPS = {"jax": 300, "tensorflow": 1500}
 # With fewer steps to come, no program of convolutions is worth timing: the two that would be timed take longer to make.
 FEWEST_TIMED_STEPS = 100
 # How much faster than one after another all at once can be hoped to be, where it is not known.
@@ -51,7 +52,7 @@ class Programs:
         members: How many there are.
         shared_order: Whether all see the same batches.
         together: Whether one program runs them all at once.
-        steps: How many steps are to come.
+        steps: How many steps a member takes in all; where training was interrupted they make the same programs again.
         convolves: Whether steps hold convolutions.
         probe: Who measures members between epochs, by `measure(state, batch)`.
         after_step: Called after each step of an epoch, where the backend has no loop of its own.
@@ -77,7 +78,7 @@ class Programs:
             step = backend.map_members(step, (0, None if shared_order else 0))
             evaluate = backend.map_members(evaluate, (0, None))
             results = backend.map_members(results, (0,))
-        brief = steps * (1 if self.together else members) < BRIEF_STEPS
+        brief = steps * (1 if self.together else members) < BRIEF_STEPS.get(keras.backend.backend(), 0)
         observer = program.observer
         seen: tuple[int, ...] | None = None if observer is None else (len(observer.names), observer.numbers)
         if seen is not None and self.together:

@@ -11,7 +11,7 @@ def compiled_for_long_runs(monkeypatch):
     """The other tests train for so short that programs are made quickly rather than fast."""
     from kerasdl.train import programs
 
-    monkeypatch.setattr(programs, "BRIEF_STEPS", 0)
+    monkeypatch.setattr(programs, "BRIEF_STEPS", {})
 
 
 OPTIMIZERS = {

@@ -34,7 +34,7 @@ def epoch_program(
         return step(state, tuple(part[rows] for part in data))
 
     if convolves and jax.default_backend() == "cpu":
-        return _Stepwise(after, results, after_step)
+        return _Stepwise(after, results, after_step, brief=brief)
 
     def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
         state, rows = jax.lax.scan(lambda state, rows: after(state, data, rows), state, full)
@@ -43,22 +43,24 @@ def epoch_program(
             rows = jax.tree.map(lambda all_, one: jnp.concatenate([all_, one[None]]), rows, last)
         return state, results(state), rows
 
-    return _Program(jax.jit(epoch, donate_argnums=0))
+    return _Program(jax.jit(epoch, donate_argnums=0, compiler_options=_options(brief=brief)))
 
 
 @functools.cache
-def _options_of_convolutions() -> dict[str, Any] | None:
-    """Leaves out of XLA on processors what makes a step with convolutions compile longer and run no faster.
+def _options(*, brief: bool, convolves: bool = False) -> dict[str, Any] | None:
+    """Leaves out of XLA on processors what makes a program compile for longer than it gains.
 
-    Measured on two cores: `digits-cnn` 31.5 s with fusion emitters and 23.2 s without, its trials 1.9 s and 1.1 s.
+    Measured on two cores: `digits-cnn` takes 31.5 s with fusion emitters and 23.2 s without, a trial 1.9 s and 1.1 s.
     """
-    options = {"xla_cpu_use_fusion_emitters": False}
-    if jax.default_backend() != "cpu":
+    options: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
+    if jax.default_backend() != "cpu" or not (brief or convolves):
         return None
+    if brief:
+        options["xla_backend_optimization_level"] = 0
     try:
         jax.jit(lambda number: number, compiler_options=options).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
-        # A version of XLA without this option.
+        # A version of XLA without these options.
         return None
     return options
 
@@ -66,9 +68,12 @@ def _options_of_convolutions() -> dict[str, Any] | None:
 class _Stepwise:
     """An epoch whose steps Python calls: on a CPU XLA runs convolutions inside a loop of its own on one core."""
 
-    def __init__(self, step: Callable[..., Any], results: Callable[..., Any], after_step: Callable[[], None]) -> None:
+    def __init__(
+        self, step: Callable[..., Any], results: Callable[..., Any], after_step: Callable[[], None], *, brief: bool
+    ) -> None:
         self._after_step = after_step
-        self._step = _Program(jax.jit(step, donate_argnums=0, compiler_options=_options_of_convolutions()))
+        options = _options(brief=brief, convolves=True)
+        self._step = _Program(jax.jit(step, donate_argnums=0, compiler_options=options))
         self._results = _Program(jax.jit(results))
 
     def prepare(self, state: Any, data: Any, full: Any, rest: Any) -> None:
@@ -85,7 +90,7 @@ class _Stepwise:
 
 
 def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
-    return _Program(jax.jit(function))
+    return _Program(jax.jit(function, compiler_options=_options(brief=brief)))
 
 
 def forget() -> None:
