@@ -14,9 +14,9 @@ from kerasdl.train.watching import Probe
 
 METRICS = State._fields.index("metrics")
 TIMED_STEPS = 3
-# With fewer steps a program that is made quickly ends before a fast one. On two cores TensorFlow makes one 0.8 s sooner
-# without XLA, and each of its steps then takes 0.3 to 0.5 ms longer. On JAX the study `mlp` takes 0.9 times as long with
-# 330 steps and 1.6 times with 1,100.
+# With fewer steps a program that is made quickly ends before a fast one. On two cores TensorFlow makes one 0.8 s
+# sooner without XLA, and each of its steps then takes 0.3 to 0.5 ms longer. On JAX the study `mlp` takes 0.9 times as
+# long with 330 steps and 1.6 times with 1,100.
 BRIEF_STEPS = {"jax": 300, "tensorflow": 1500}
 # With fewer steps to come, no program of convolutions is worth timing: the two that would be timed take longer to make.
 FEWEST_TIMED_STEPS = 100

@@ -63,6 +63,7 @@ def check(run: Run, figures: set[str]) -> Reader:
         assert len(image["alt"] or "") > 20
         content = base64.b64decode((image["src"] or "").split(",")[1])
         assert b"<svg" in content and b"<script" not in content
+        assert b"mathdefault" not in content
     files = {path.stem: path for path in (run.path / "figures").glob("*.png")}
     assert set(files) == figures
     assert len(list(page.all("img"))) == len(figures)
@@ -105,6 +106,11 @@ def test_a_sweep_on_a_log_scale(make_run: MakeRun) -> None:
     page = check(run, {"ranking", "setting-1", "curves", "confusion", "classes"})
     assert "3 (3 diverged)" in page.text
     assert "0.00001" in page.text
+
+
+def test_a_logarithmic_axis_has_plain_numbers(make_run: MakeRun) -> None:
+    run = make_run(grid(width=[4, 8]), losses=lambda epoch, epochs, final: 200 * 0.2**epoch)
+    check(run, {"ranking", "setting-1", "curves", "confusion", "classes"})
 
 
 def test_one_repeat_says_so(make_run: MakeRun) -> None:
