@@ -20,7 +20,7 @@ from kerasdl.train.frozen import dataset_of, whole_weights
 from kerasdl.train.measuring import FitProbe
 from kerasdl.train.scoring import test_scores
 from kerasdl.train.seats import Member
-from kerasdl.train.trial import TOLD_EVERY, Logs, Outcome, Progress, Recorder, Trial
+from kerasdl.train.trial import BatchTeller, Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Names, Watch
 
 # Keras' own size of the batches that it scores.
@@ -59,7 +59,8 @@ class _Follow(keras.callbacks.Callback):
         self.standing = Standing()
         self.stopped = False
         self._resumed: WithinEpoch | None = None
-        self._started = self._told = 0.0
+        self._tell = BatchTeller(recorder)
+        self._started = 0.0
         # What of the epoch was trained before this process.
         self._before = Standing()
 
@@ -87,10 +88,8 @@ class _Follow(keras.callbacks.Callback):
             self._resumed.restore_drawn()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        done, now = self._before.batch + batch + 1, time.perf_counter()
-        if now - self._told > TOLD_EVERY:
-            self._told = now
-            self._recorder.batch(done, self._batches.count)
+        done = self._before.batch + batch + 1
+        self._tell(done, self._batches.count)
         if self._within and self._checkpoints is not None and self._checkpoints.due and done < self._batches.count:
             current_backend().settle(self.model)
             self._keep(self._stands(done), self._checkpoints)

@@ -24,7 +24,7 @@ from kerasdl.train.release import release
 from kerasdl.train.resident import resident
 from kerasdl.train.scoring import confusion
 from kerasdl.train.seats import Member, Seat
-from kerasdl.train.trial import TOLD_EVERY, Logs, Outcome, Progress, Recorder, Trial
+from kerasdl.train.trial import BatchTeller, Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Watch
 
 
@@ -62,7 +62,7 @@ class PackTrainer:
         self._timed = timed
         self._key = min(self._numbers())
         self.trained = self._stepped = 0
-        self._told = 0.0
+        self._tell = BatchTeller(recorder)
         self._initialize()
         self._data = resident(self._dataset, self._program.model, len(members))
         self._make_programs()
@@ -116,11 +116,8 @@ class PackTrainer:
 
     def _step_ended(self) -> None:
         self._stepped += 1
-        now = time.perf_counter()
-        if now - self._told > TOLD_EVERY:
-            self._told = now
-            turns = 1 if self._programs.together else len(self._seats)
-            self._recorder.batch(self._stepped, turns * self._steps())
+        turns = 1 if self._programs.together else len(self._seats)
+        self._tell(self._stepped, turns * self._steps())
 
     def prepare(self) -> None:
         """Compiles what the first epoch needs, in a thread of its own perhaps."""
@@ -155,7 +152,7 @@ class PackTrainer:
             started = time.perf_counter()
             full, rest = batches(self._orders(epoch), self._batch_size)
             self._begin_epoch(epoch)
-            self._stepped, self._told = 0, started
+            self._stepped = 0
             state, metrics, seen = self._programs.epoch(
                 tuple(self._state), self._data.train, _device(full), _device(rest)
             )

@@ -1,5 +1,6 @@
 """What is trained, and what comes of it."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -116,6 +117,25 @@ class Recorder(Protocol):
 
     def finished(self, trial: Trial, outcome: Outcome) -> None:
         """A trial ended."""
+
+
+class BatchTeller:
+    """Tells a recorder how far an epoch is, a few times a second.
+
+    Args:
+        recorder: Who is told.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._told = 0.0
+
+    def __call__(self, done: int, batches: int) -> None:
+        """Passes on that so many batches of the epoch are trained, unless it did so just now."""
+        now = time.perf_counter()
+        if now - self._told > TOLD_EVERY:
+            self._told = now
+            self._recorder.batch(done, batches)
 
 
 class Progress:

@@ -146,6 +146,18 @@ def check_conditions(study: "Study") -> None:
     in_order(study.space)
 
 
+def check_refinement(study: "Study") -> None:
+    """Checks that what searches round the best go on to vary has varied before.
+
+    Raises:
+        UserError: It has not.
+    """
+    named = study.refine.settings if study.refine else None
+    for name in named or ():
+        if name not in study.space:
+            raise UserError(f"refine.settings: {name!r} does not vary; {nearest(name, study.space)}")
+
+
 def check_metric_names(model: str, objective: str, monitor: str | None) -> None:
     """Checks metrics' names against those of the classifiers that kerasdl compiles.
 

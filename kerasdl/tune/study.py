@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from kerasdl import data, models, recipes
 from kerasdl.data import Dataset
-from kerasdl.errors import UserError, nearest
+from kerasdl.errors import UserError
 from kerasdl.models import Builder
 from kerasdl.track.finding import check_installed, check_names
 from kerasdl.tune import toml
 from kerasdl.tune.baselines import Baseline
 from kerasdl.tune.changes import change
-from kerasdl.tune.checks import check_conditions, check_metric_names, check_settings
+from kerasdl.tune.checks import check_conditions, check_metric_names, check_refinement, check_settings
 from kerasdl.tune.explain import explain
 from kerasdl.tune.keeping import Keeping
 from kerasdl.tune.objective import Objective, Stopping, direction_of
@@ -165,10 +165,8 @@ class Study(BaseModel):
         self._settle_directions()
         check_settings(self, given)
         check_conditions(self)
+        check_refinement(self)
         check_names(self.track)
-        for name in (self.refine and self.refine.settings) or ():
-            if name not in self.space:
-                raise UserError(f"refine.settings: {name!r} does not vary; {nearest(name, self.space)}")
         self._settle_repeats(given)
         if self.reference is not None:
             self.reference = self.reference.resolved(self._folder)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.drawing import GREY, LINES, PALE, new_figure, styled
+from kerasdl.drawing import GREY, LINES, PALE, new_figure, plain_logarithms, styled
 from kerasdl.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -238,6 +238,7 @@ def _lines(
         if reference is not None:
             axes.axhline(reference[0], color=GREY, linewidth=1.2, linestyle=(0, (5, 3)), label=reference[1])
         axes.set_yscale("log")
+        plain_logarithms(axes.yaxis)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel(_QUANTITIES[quantity][1])
         _epoch_ticks(axes, columns, 0)

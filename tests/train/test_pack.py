@@ -271,11 +271,11 @@ def test_convolutions_in_a_loop_of_the_devices_own_equal_fit(training, images, m
 
 
 def test_an_epoch_tells_how_far_it_is_where_python_calls_its_steps(training, images, monkeypatch):
-    from kerasdl.train import pack
+    from kerasdl.train import trial
 
     if keras.backend.backend() == "tensorflow":
         pytest.skip("TensorFlow runs an epoch as one program")
-    monkeypatch.setattr(pack, "TOLD_EVERY", -1.0)
+    monkeypatch.setattr(trial, "TOLD_EVERY", -1.0)
 
     def build():
         model = keras.Sequential(

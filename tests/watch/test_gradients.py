@@ -139,19 +139,18 @@ def test_training_is_bit_for_bit_what_it_would_have_been(
 ) -> None:
     from kerasdl.watch import GradientMagnitude
 
+    if COMPILED_QUICKLY and os.environ["KERAS_BACKEND"] == "jax":
+        pytest.skip("XLA contracts other products where it hardly optimizes; the test below runs this as users compile")
     build, optimizer, settings = list(kinds().values())[kind]
     models = [compiled(build, optimizer(), **settings) for _ in range(2)]
     watch = GradientMagnitude()
     plain = fit(models[0], digits, validation_split=0.2 * (kind == 0))
     watched = fit(models[1], digits, watch, validation_split=0.2 * (kind == 0))
-    # XLA contracts other products where it hardly optimizes, as in most of these tests; the test below sees to that.
-    rounding = 1e-5 if COMPILED_QUICKLY and os.environ["KERAS_BACKEND"] == "jax" else 0.0
-    for name, values_of_epochs in plain.history.items():
-        np.testing.assert_allclose(values_of_epochs, watched.history[name], rtol=rounding, atol=0)
+    assert plain.history == watched.history
     one, other = map(values, models)
     assert len(one) == len(other)
     for left, right in zip(one, other, strict=True):
-        np.testing.assert_allclose(left, right, rtol=rounding, atol=rounding / 100)
+        np.testing.assert_array_equal(left, right)
     ours = models[1].optimizer
     assert type(ours) is type(models[0].optimizer)
     assert {**ours.get_config(), "name": ""} == {**models[0].optimizer.get_config(), "name": ""}
