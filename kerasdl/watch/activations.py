@@ -60,7 +60,7 @@ class Activations(keras.callbacks.Callback):
     ```
 
     Args:
-        batch: The rows to watch: `x`, or `(x, y)` as for `fit` (several inputs: `(inputs,)`). `None` takes the first
+        batch: The rows to watch: `x`, or `(x, y)` as for `fit` (several inputs: a list). `None` takes the first
             batch of the validation data that `fit` has.
         layers: The layers to watch: names, patterns such as `"dense*"`, numbers in `model.layers`, or layers; whoever
             names a layer names all inside it. `None` for all with an activation.

@@ -32,8 +32,8 @@ class Watched(NamedTuple):
 
 
 def as_batch(given: Any) -> Batch:
-    """Reads a batch as `fit` reads its data: `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(given)
+    """Reads a batch as `fit` reads its data: `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`; lists are inputs."""
+    x, y, weight = keras.utils.unpack_x_y_sample_weight((given,) if isinstance(given, list) else given)
     return Batch(*(None if part is None else keras.tree.map_structure(_tensor, part) for part in (x, y, weight)))
 
 

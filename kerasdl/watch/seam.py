@@ -113,8 +113,12 @@ def _with_values(optimizer: keras.Optimizer, values: Sequence[Tensor]) -> keras.
 def _unscaled(gradient: Tensor | None, scale: Tensor | float | None) -> Tensor | None:
     if gradient is None:
         return None
-    # Embeddings have gradients of a few rows on TensorFlow; the rows that are not there are zeros.
-    gradient = ops.convert_to_tensor(gradient)
+    if hasattr(gradient, "dense_shape"):
+        # Embeddings have gradients of a few rows on TensorFlow, a row for each use of it: those of one row add up, and
+        # rows that are not there are zeros.
+        gradient = ops.segment_sum(gradient.values, gradient.indices, num_segments=gradient.dense_shape[0])
+    else:
+        gradient = ops.convert_to_tensor(gradient)
     return gradient if scale is None else gradient / scale
 
 

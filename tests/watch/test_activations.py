@@ -148,6 +148,27 @@ def test_mistakes_are_named(compiled: Any, digits: SimpleNamespace) -> None:
         fit(model, digits, Activations(layers="only"), validation_data=stream(), validation_steps=1)
 
 
+def test_several_inputs_are_a_list_or_a_dictionary_as_for_fit(backend_name: str) -> None:
+    import keras
+
+    from kerasdl.watch import Activations
+
+    random = np.random.default_rng(0)
+    inputs = {name: random.normal(size=(8, 3)).astype("float32") for name in ("left", "right")}
+    tower = keras.layers.Dense(4, "relu", name="tower")
+    given = {name: keras.Input((3,), name=name) for name in inputs}
+    outputs = keras.layers.Subtract()([tower(one) for one in given.values()])
+    for form, batch in ((list(given.values()), list(inputs.values())), (given, inputs)):
+        model = keras.Model(form, keras.layers.Dense(1)(outputs))
+        model.compile("sgd", "mse")
+        watch = Activations(batch)
+        model.fit(batch, np.zeros((8, 1)), verbose=0, callbacks=[watch])
+        table = watch.table().set_index(["layer", "call"])
+        for call, name in enumerate(inputs):
+            shown = keras.ops.convert_to_numpy(tower(inputs[name]))
+            np.testing.assert_allclose(table.loc[("tower", call), "mean"], shown.mean(), 1e-5)
+
+
 def test_what_runs_in_loops_is_left_out(compiled: Any, digits: SimpleNamespace) -> None:
     import keras
 

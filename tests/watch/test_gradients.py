@@ -66,6 +66,36 @@ def test_numbers_are_those_of_a_float64_reference(
                 )
 
 
+def test_rows_of_an_embedding_that_are_used_several_times_add_up(backend_name: str) -> None:
+    import keras
+
+    from kerasdl.watch import GradientMagnitude
+
+    words = np.array([[1, 1, 2], [1, 2, 2], [2, 4, 1]])
+    y = np.array([[1.0], [-2.0], [0.5]], "float32")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((3,), dtype="int32"),
+            keras.layers.Embedding(6, 2, name="words"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1, name="logits"),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    table, kernel, bias = (weight.astype("float64") for weight in model.get_weights())
+    errors = 2 * (table[words].reshape(3, -1) @ kernel + bias - y) / len(y)
+    gradient = np.zeros_like(table)
+    np.add.at(gradient, words, (errors @ kernel.T).reshape(3, 3, 2))
+    watch = GradientMagnitude(layers="words")
+    model.fit(words, y, batch_size=3, verbose=0, callbacks=[watch])
+    np.testing.assert_allclose(medians(watch, "gradient_norm"), [np.linalg.norm(gradient)], 1e-5)
+    np.testing.assert_allclose(medians(watch, "zero_share"), [0.5])
+    np.testing.assert_allclose(
+        medians(watch, "update_ratio"), [0.1 * np.linalg.norm(gradient) / np.linalg.norm(table)], 1e-5
+    )
+
+
 def convolutional() -> Any:
     import keras
 
