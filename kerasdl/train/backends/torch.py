@@ -15,9 +15,11 @@ from kerasdl.train.backends.torch_recording import record
 
 __all__ = ["pure"]
 
-# How many steps are timed to choose the number of threads, and after how many epochs it is chosen again.
-TIMED_STEPS = 10
-TIMED_EPOCHS = 5
+# How many steps are timed to choose the number of threads: the more, the shorter they are, within these bounds and this
+# many seconds. After so many steps it is chosen again.
+TIMED_STEPS = (2, 10)
+TIMED_SECONDS = 0.05
+CHOSEN_FOR = 1000
 
 _CORES = torch.get_num_threads()
 
@@ -46,18 +48,18 @@ def epoch_program(
     brief: bool = False,
 ) -> Callable[..., Any]:
     step, results = compiled(step), compiled(results)
-    epochs = itertools.count()
+    threads = _Threads()
 
     def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
         def after(state: Any, rows: Any) -> Any:
             return step(state, tuple(_taken(part, rows) for part in data))
 
-        def trial_steps() -> None:
-            for rows in full[:TIMED_STEPS]:
+        def trial_steps(count: int) -> None:
+            for rows in full[:count]:
                 after(state, rows)
 
-        if next(epochs) % TIMED_EPOCHS == 0 and not torch.cuda.is_available():
-            _choose_threads(trial_steps)
+        if not torch.cuda.is_available():
+            threads.choose(trial_steps, full.shape[0])
         remainder = [rest] if rest.shape[-1] else []
         found = []
         for rows in itertools.chain(full, remainder):
@@ -89,20 +91,41 @@ def _taken(part: Any, rows: Any) -> Any:
     return torch.index_select(part, 0, rows.reshape(-1)).reshape(*rows.shape, *part.shape[1:])
 
 
-def _choose_threads(work: Callable[[], None]) -> None:
-    """Takes one thread or as many as there are cores, whichever does some work faster now.
+class _Threads:
+    """Takes one thread or as many as there are cores, whichever does some steps faster now.
 
     Small operations gain a third from a second core where it is idle, and lose tenfold where another process holds it:
     every one of them waits until all its threads had their turn.
     """
-    work()
-    seconds = {}
-    for threads in {1, _CORES}:
-        torch.set_num_threads(threads)
-        started = time.perf_counter()
-        work()
-        seconds[threads] = time.perf_counter() - started
-    torch.set_num_threads(min(seconds, key=lambda threads: seconds[threads]))
+
+    def __init__(self) -> None:
+        self._left = 0
+
+    def choose(self, work: Callable[[int], None], steps: int) -> None:
+        """Chooses for an epoch of so many steps, if it was not done lately.
+
+        Args:
+            work: Takes some steps and throws away what they give.
+            steps: How many are to come.
+        """
+        if self._left <= 0:
+            # The first makes the program.
+            work(1)
+            fewest, most = TIMED_STEPS
+            count = min(most, max(fewest, int(TIMED_SECONDS / _seconds(work, 1))))
+            found = {}
+            for threads in {1, _CORES}:
+                torch.set_num_threads(threads)
+                found[threads] = _seconds(work, count)
+            torch.set_num_threads(min(found, key=lambda threads: found[threads]))
+            self._left = CHOSEN_FOR
+        self._left -= steps
+
+
+def _seconds(work: Callable[[int], None], count: int) -> float:
+    started = time.perf_counter()
+    work(count)
+    return max(time.perf_counter() - started, 1e-9)
 
 
 def forget() -> None:
