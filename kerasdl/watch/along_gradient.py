@@ -11,6 +11,7 @@ from keras import ops
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.watch.forward import outside_loops, seen_calls
 from kerasdl.watch.layers import NamedLayer, named_layers
+from kerasdl.watch.seam import dense
 
 Tensor = Any
 
@@ -71,14 +72,19 @@ class AlongGradient:
         """
         parameters = program.optimizer.unpack(state.trainable)
         moments = self._moments(program, state, parameters, batch)
-        loss, gradients = program.loss_and_gradients(state, parameters, batch)
+
+        def at(point: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            found, gradients = program.loss_and_gradients(state, list(point), batch)
+            return found, [dense(one) for one in gradients]
+
+        loss, gradients = at(parameters)
         rate = program.learning_rate(state)
         norm = _norm(gradients)
         losses, changes, smoothness = [loss], [], []
         for distance in DISTANCES:
             length = ops.cast(distance * rate, "float32")
             point = [own - ops.cast(length, own.dtype) * one for own, one in zip(parameters, gradients, strict=True)]
-            there, others = program.loss_and_gradients(state, point, batch)
+            there, others = at(point)
             change = _norm([after - before for after, before in zip(others, gradients, strict=True)])
             losses.append(there)
             changes.append(change)

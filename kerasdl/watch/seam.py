@@ -106,6 +106,17 @@ def replaced(holder: object, name: str, function: Callable[..., Any]) -> Iterato
             own[name] = before
 
 
+def dense(gradient: Tensor) -> Tensor:
+    """Returns a gradient as one tensor of its weight's shape.
+
+    An embedding has a gradient of a few rows on TensorFlow, a row for each use of it: those of one row add up, and rows
+    that are not there are zeros.
+    """
+    if hasattr(gradient, "dense_shape"):
+        return ops.segment_sum(gradient.values, gradient.indices, num_segments=gradient.dense_shape[0])
+    return ops.convert_to_tensor(gradient)
+
+
 def _with_values(optimizer: keras.Optimizer, values: Sequence[Tensor]) -> keras.StatelessScope:
     return keras.StatelessScope(state_mapping=list(zip(optimizer.variables, values, strict=True)))
 
@@ -113,12 +124,7 @@ def _with_values(optimizer: keras.Optimizer, values: Sequence[Tensor]) -> keras.
 def _unscaled(gradient: Tensor | None, scale: Tensor | float | None) -> Tensor | None:
     if gradient is None:
         return None
-    if hasattr(gradient, "dense_shape"):
-        # Embeddings have gradients of a few rows on TensorFlow, a row for each use of it: those of one row add up, and
-        # rows that are not there are zeros.
-        gradient = ops.segment_sum(gradient.values, gradient.indices, num_segments=gradient.dense_shape[0])
-    else:
-        gradient = ops.convert_to_tensor(gradient)
+    gradient = dense(gradient)
     return gradient if scale is None else gradient / scale
 
 

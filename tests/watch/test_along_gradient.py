@@ -101,6 +101,35 @@ def test_measures_before_training_are_those_by_hand(measured: Any) -> None:
             np.testing.assert_allclose(own["deviation/only"][number], shares.std(), rtol=1e-4)
 
 
+def words(x: Any) -> Any:
+    """Makes six numbers of a row six of five words, some of them several times."""
+    return keras.ops.cast(keras.ops.clip(keras.ops.abs(x) * 2, 0, 4), "int32")
+
+
+def embedded() -> Any:
+    """Softmax regression on how often each word occurs."""
+    inputs = keras.Input((6,))
+    meaning = keras.layers.Embedding(5, CLASSES, name="words")(words(inputs))
+    # A layer on zeros adds its bias alone.
+    bias = keras.layers.Dense(CLASSES, bias_initializer="glorot_normal")(inputs * 0.0)
+    model = keras.Model(inputs, keras.ops.softmax(keras.layers.GlobalAveragePooling1D()(meaning) + bias))
+    model.compile(keras.optimizers.SGD(RATE), "sparse_categorical_crossentropy")
+    return model
+
+
+def test_words_that_occur_several_times_add_up(measured: Any) -> None:
+    run = measured(embedded, (0, 1))
+    for trial in (0, 1):
+        table, bias = (w.astype("float64") for w in run.weights[trial] if w.shape in ((5, CLASSES), (CLASSES,)))
+        for number in range(4):
+            rows = slice(50 * number, 50 * (number + 1))
+            own = keras.ops.convert_to_numpy(words(run.dataset.train.x[rows]))
+            shares = np.stack([(own == word).mean(axis=1) for word in range(5)], axis=1)
+            assert (shares > 0.4).any()
+            for name, value in by_hand(table, bias, shares, run.dataset.train.y[rows]).items():
+                np.testing.assert_allclose(run.found[trial, 0][name][number], value, rtol=2e-4, err_msg=name)
+
+
 def test_training_and_inference_mode_differ_by_batch_normalization_alone(measured: Any) -> None:
     def normalized() -> Any:
         layers = [keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.Activation("relu")]
