@@ -26,6 +26,9 @@ INTRODUCTION = (
     "Nothing here is tested: times are the machine's, ratios travel better."
 )
 
+# Turns of `in_turns` that are left out: the first compiles.
+FIRST = 2
+
 Options = argparse.Namespace
 Case = tuple[str, str]
 Facts = Mapping[str, float]
@@ -109,6 +112,23 @@ def _medians(facts: Sequence[Facts]) -> Facts:
 
 def _words(facts: Facts) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
+
+
+def in_turns(sides: Mapping[str, Callable[[], Any]], turns: int) -> dict[str, list[Any]]:
+    """Measures sides in turns in one process, because a machine's speed drifts: neighbours can be compared.
+
+    Args:
+        sides: What measures each side once, by name.
+        turns: How many turns there are; which side comes first changes from one to the next.
+
+    Returns:
+        What each side gave, the first turns left out.
+    """
+    found: dict[str, list[Any]] = {name: [] for name in sides}
+    for number in range(turns):
+        for name in sorted(sides, reverse=bool(number % 2)):
+            found[name].append(sides[name]())
+    return {name: own[FIRST:] for name, own in found.items()}
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,13 +9,12 @@ import argparse
 import statistics
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from tests.benchmarks.measuring import Benchmark, Case, Facts, Options, markdown, run
+from tests.benchmarks.measuring import FIRST, Benchmark, Case, Facts, Options, in_turns, markdown, run
 
 STEPS = 220
-# Turns that are left out: the first compiles.
-FIRST = 2
 
 
 def paired(options: Options) -> Facts:
@@ -44,16 +43,13 @@ def paired(options: Options) -> Facts:
         model.fit(x, y, batch_size=options.batch_size, verbose=0, shuffle=False, callbacks=callbacks)
         return time.perf_counter() - wall, time.process_time() - processor
 
-    sides: dict[str, tuple[keras.Model, list[Any]]] = {"plain": (model(), []), "watched": (model(), [])}
-    sides["watched"][1].append(GradientMagnitude())
-    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-    for number in range(options.turns + FIRST):
-        for name in sorted(sides, reverse=bool(number % 2)):
-            spent[name].append(turn(*sides[name]))
-    for one, other in zip(sides["plain"][0].get_weights(), sides["watched"][0].get_weights(), strict=True):
+    plain, watched = model(), model()
+    sides = {"plain": partial(turn, plain, []), "watched": partial(turn, watched, [GradientMagnitude()])}
+    spent = in_turns(sides, options.turns + FIRST)
+    for one, other in zip(plain.get_weights(), watched.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     steps = -(-len(x) // options.batch_size)
-    pairs = list(zip(spent["plain"][FIRST:], spent["watched"][FIRST:], strict=True))
+    pairs = list(zip(spent["plain"], spent["watched"], strict=True))
     return {
         "step": statistics.median(plain[0] for plain, _ in pairs) / steps * 1e6,
         "wall": statistics.median(watched[0] / plain[0] for plain, watched in pairs),

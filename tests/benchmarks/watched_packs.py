@@ -11,28 +11,27 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.measuring import Benchmark, Case, Facts, Options, markdown, run
+from tests.benchmarks.measuring import FIRST, Benchmark, Case, Facts, Options, in_turns, markdown, run
 from tests.benchmarks.training import BATCH_SIZE, data, declare, rates
 
 SIDES: dict[str, dict[str, object] | None] = {"plain": None, "watched": {}}
-# Epochs that are left out: the first compiles.
-FIRST = 2
 
 
 def paired(options: Options) -> Facts:
     """Trains both packs in turns: the median seconds of an epoch of each, and the median ratio of neighbours."""
-    seconds: dict[str, list[float]] = {name: [] for name in SIDES}
+
+    def timed(epochs: Iterator[int]) -> float:
+        begun = time.perf_counter()
+        next(epochs)
+        return time.perf_counter() - begun
+
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        sides = {name: _epochs(options, Path(folder) / name, watch, stack) for name, watch in SIDES.items()}
-        for number in range(options.epochs):
-            for name in sorted(sides, reverse=bool(number % 2)):
-                begun = time.perf_counter()
-                next(sides[name])
-                seconds[name].append(time.perf_counter() - begun)
-    kept = {name: own[FIRST:] for name, own in seconds.items()}
+        packs = {name: _epochs(options, Path(folder) / name, watch, stack) for name, watch in SIDES.items()}
+        kept = in_turns({name: partial(timed, epochs) for name, epochs in packs.items()}, options.epochs)
     ratios = [watched / plain for plain, watched in zip(kept["plain"], kept["watched"], strict=True)]
     return {**{name: statistics.median(own) for name, own in kept.items()}, "ratio": statistics.median(ratios)}
 
