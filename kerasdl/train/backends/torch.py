@@ -108,7 +108,7 @@ class _Threads:
             work: Takes some steps and throws away what they give.
             steps: How many are to come.
         """
-        if self._left <= 0:
+        if self._left <= 0 and steps:
             # The first makes the program.
             work(1)
             fewest, most = TIMED_STEPS

@@ -1,10 +1,10 @@
 """Shortens PyTorch's recordings: what a list of operations need not do, and what it can do with fewer numbers.
 
-Every change keeps each result as it is, to the bit but for products that are put side by side.
+Every change keeps each result as it is, to the bit but for products that are put side by side and the sign of zeros.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,6 +15,12 @@ _OPERATIONS = torch.ops.aten
 
 _COPIES = (_OPERATIONS.lift_fresh_copy.default, _OPERATIONS.detach.default, _OPERATIONS.alias.default)
 _RESHAPES = (_OPERATIONS.view.default, _OPERATIONS._unsafe_view.default, _OPERATIONS.expand.default)
+# `key(value(x))` is computed as `value(key(x))`, on fewer numbers.
+_SWAPPED = {
+    _OPERATIONS.mul.Scalar: _OPERATIONS.expand.default,
+    _OPERATIONS.div.Scalar: _OPERATIONS.expand.default,
+    _OPERATIONS.sum.dim_IntList: _OPERATIONS.neg.default,
+}
 # By a number, these cost as much as by a tensor, and a conversion of the number before.
 _BY_NUMBER = {
     _OPERATIONS.add.Tensor: _OPERATIONS.add.Tensor,
@@ -49,50 +55,45 @@ def _changes_nothing(node: Node) -> bool:
 
 def _same(node: Node, what: str) -> bool:
     """Tells whether an operation's result and its first argument have the same shape, stride or type."""
-    given, found = meta_of(node.args[0]), meta_of(node)
+    given, found = _meta(node.args[0]), _meta(node)
     return given is not None and found is not None and getattr(given, what) == getattr(found, what)
 
 
 def reorder(module: GraphModule) -> None:
     """Scales what is spread over rows before it is spread, and negates sums instead of what is summed."""
-    for node in list(module.graph.nodes):
-        if node.target in (_OPERATIONS.mul.Scalar, _OPERATIONS.div.Scalar):
-            _swap(module, node, lambda inner: inner.target is _OPERATIONS.expand.default)
-        elif node.target is _OPERATIONS.sum.dim_IntList:
-            _swap(module, node, lambda inner: inner.target is _OPERATIONS.neg.default)
-
-
-def _swap(module: GraphModule, outer: Node, fits: Callable[[Node], bool]) -> None:
-    """Lets `outer(inner(x))` be `inner(outer(x))`."""
-    inner = outer.args[0]
-    if not fits(inner) or len(inner.users) > 1:
-        return
-    source = inner.args[0]
-    with module.graph.inserting_before(outer):
-        first = module.graph.call_function(outer.target, (source, *outer.args[1:]), outer.kwargs)
-        second = module.graph.call_function(inner.target, (first, *inner.args[1:]), inner.kwargs)
-    spread = inner.target is _OPERATIONS.expand.default
-    first.meta = dict(source.meta if spread else outer.meta)
-    second.meta = dict(outer.meta)
-    outer.replace_all_uses_with(second)
-    module.graph.erase_node(outer)
-    module.graph.erase_node(inner)
+    for outer in list(module.graph.nodes):
+        inner = outer.args[0] if outer.target in _SWAPPED else None
+        if not isinstance(inner, Node) or inner.target is not _SWAPPED[outer.target] or len(inner.users) > 1:
+            continue
+        source = inner.args[0]
+        if not (_is_floating(source) and _same(inner, "dtype") and _same(outer, "dtype")):
+            continue
+        with module.graph.inserting_before(outer):
+            first = module.graph.call_function(outer.target, (source, *outer.args[1:]), outer.kwargs)
+            second = module.graph.call_function(inner.target, (first, *inner.args[1:]), inner.kwargs)
+        first.meta = dict((source if inner.target is _OPERATIONS.expand.default else outer).meta)
+        second.meta = dict(outer.meta)
+        outer.replace_all_uses_with(second)
+        module.graph.erase_node(outer)
+        module.graph.erase_node(inner)
 
 
 def convert_numbers(module: GraphModule) -> None:
-    """Makes float32 tensors of the numbers that float32 tensors are multiplied by, which each step would make anew."""
-    made: dict[float, str] = {}
+    """Makes float32 tensors of the numbers that meet float32 tensors, which each step would make anew."""
+    made: dict[str, str] = {}
     for node in list(module.graph.nodes):
         if node.target not in _BY_NUMBER or node.kwargs or len(node.args) != 2 or not _is_float32(node):
             continue
         tensor, number = node.args
         if not isinstance(number, int | float) or not _is_float32(tensor):
             continue
-        if number not in made:
-            made[number] = f"_number{len(made)}"
-            module.register_buffer(made[number], torch.tensor(number, dtype=torch.float32))
+        # As words, since 0.0 equals -0.0.
+        written = repr(number)
+        if written not in made:
+            made[written] = f"_number{len(made)}"
+            module.register_buffer(made[written], torch.tensor(number, dtype=torch.float32))
         with module.graph.inserting_before(node):
-            constant = module.graph.get_attr(made[number])
+            constant = module.graph.get_attr(made[written])
         node.target = _BY_NUMBER[node.target]
         node.args = (tensor, constant)
 
@@ -105,8 +106,8 @@ def join_products(module: GraphModule) -> None:
     """
     for node, shared in _products_of_one(module):
         own = node.args[1]
-        members, rows, columns = shape_of(node)
-        inner = shape_of(own)[1]
+        members, rows, columns = _shape(node)
+        inner = _shape(node.args[0])[2]
         if columns > _NARROW or math.prod((members, rows, inner, columns)) < _WORTH_REARRANGING:
             continue
         call = module.graph.call_function
@@ -124,26 +125,29 @@ def join_products(module: GraphModule) -> None:
 def _products_of_one(module: GraphModule) -> Iterator[tuple[Node, Node]]:
     """Yields products of one matrix with several, and that matrix."""
     for node in list(module.graph.nodes):
-        if node.target is not _OPERATIONS.bmm.default or shape_of(node)[0] == 1:
+        if node.target is not _OPERATIONS.bmm.default or _shape(node)[0] == 1:
             continue
         left = node.args[0]
-        if left.target is _OPERATIONS.expand.default and shape_of(left.args[0]) == shape_of(left)[1:]:
+        if left.target is _OPERATIONS.expand.default and _shape(left.args[0]) == _shape(left)[1:]:
             yield node, left.args[0]
 
 
-def shape_of(node: Any) -> tuple[int, ...]:
-    """Returns the shape of what an operation gives, which is one tensor."""
-    meta = meta_of(node)
-    assert meta is not None, f"{node} gives more than one tensor"
-    return tuple(meta.shape)
+def _shape(node: Any) -> tuple[int, ...]:
+    meta = _meta(node)
+    return () if meta is None else tuple(meta.shape)
 
 
 def _is_float32(node: Any) -> bool:
-    meta = meta_of(node)
+    meta = _meta(node)
     return meta is not None and meta.dtype == torch.float32
 
 
-def meta_of(node: Any) -> TensorMetadata | None:
+def _is_floating(node: Any) -> bool:
+    meta = _meta(node)
+    return meta is not None and meta.dtype.is_floating_point
+
+
+def _meta(node: Any) -> TensorMetadata | None:
     """Returns shape, stride and type of what an operation gives; `None` where that is not one tensor."""
     meta = node.meta.get("tensor_meta") if isinstance(node, Node) else None
     return meta if isinstance(meta, TensorMetadata) else None
