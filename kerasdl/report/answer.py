@@ -1,26 +1,43 @@
 """The answer: a few sentences computed from the findings."""
 
 import math
+from collections.abc import Sequence
 
+from kerasdl.report.arms import arms_answer
 from kerasdl.report.comparisons import Comparison
 from kerasdl.report.evidence import Evidence
+from kerasdl.report.finding import Finding
 from kerasdl.report.words import change, listed, metric_name, plural, score, sentence, setting_name, value
 
+# What is asked of settings beyond which of their values is best: where a network learns and how often it fails, what an
+# epoch costs, when training has settled, where gradients vanish, what is confused. These findings stand in the answer.
+ASKED = {"learning-rates", "shortfall", "batch-size", "length", "gradients", "confusion"}
 
-def answer(evidence: Evidence) -> list[str]:
-    """Answers the study's question in two to four sentences.
+
+def answer(evidence: Evidence, found: Sequence[Finding]) -> list[str]:
+    """Answers the study's question in a few sentences.
 
     Args:
         evidence: The run.
+        found: What `kerasdl.report.findings` found in it.
 
     Returns:
-        The sentences: the winner with its figures, how sure that is, what matters, what is not settled.
+        The sentences: the winner with its figures, how sure that is, what matters, what is not settled, and what else
+        is asked of the settings that vary.
     """
-    place = evidence.standing
-    if place is None:
-        return [_no_winner(evidence)]
+    arms, kinds = arms_answer(evidence), {one.kind for one in found}
+    told = ASKED | {"overfitting"} if "length" in kinds else set(ASKED)
+    if arms or kinds & {"learning-rates", "gradients"}:
+        # These tell of failures by their cause.
+        told.remove("shortfall")
+    if arms:
+        # Learning rates suit one arm or the other.
+        told.remove("learning-rates")
+    asked = [one.sentence for one in found if one.kind in told]
+    if evidence.standing is None:
+        return [_no_winner(evidence), *asked]
     sentences = [_winner(evidence), *_certainty(evidence), *_what_matters(evidence)]
-    return sentences[:4]
+    return [*sentences[:4], *arms, *asked]
 
 
 def _no_winner(evidence: Evidence) -> str:

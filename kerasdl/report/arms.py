@@ -1,15 +1,20 @@
-"""Batch normalization on and off, each at the learning rate that suits it: paired by seed."""
+"""Batch normalization on and off, each at the learning rate that suits it: paired by seed.
+
+Where other settings vary too, a quantity is compared once for each combination of these; these comparisons are one
+family for Holm's correction, whose intervals are shown.
+"""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.statistics import MeanTest, mean_test
+from kerasdl.report.finding import Finding
+from kerasdl.report.statistics import ALPHA, MeanTest, holm, mean_test
 from kerasdl.report.tables import Table
 from kerasdl.report.words import change, is_share, mean_with_half, metric_name, number, score, setting_name, value
 
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
 SETTING = "batch_norm"
 # An arm's learning rate "trains" where it comes this near to the best of the weaker arm.
 ENOUGH = 0.95
+# The rows that an answer names.
+_LEADING = ("objective", "epochs")
 # Smaller is better in all of these.
 MEASURES = {
     "loss_variation": "loss variation along the gradient",
@@ -55,12 +62,19 @@ class Pair:
         rest: The other varying settings, which both share.
         off: Without batch normalization.
         on: With it.
+        rows: Everything that is compared.
     """
 
     evidence: Evidence
     rest: dict[str, Any]
     off: Arm
     on: Arm
+    rows: "tuple[Row, ...]" = ()
+
+    @property
+    def place(self) -> str:
+        """The other varying settings in words, empty where there are none."""
+        return ", ".join(f"{setting_name(name)} {value(content)}" for name, content in self.rest.items())
 
     @property
     def arms(self) -> tuple[Arm, Arm]:
@@ -94,27 +108,28 @@ class Pair:
         reached = epochs[epochs[name] * sign >= self.target * sign]["epoch"] if name in epochs else epochs["epoch"][:0]
         return float(reached.min()) if len(reached) else math.nan
 
-    @cached_property
-    def rows(self) -> list["Row"]:
-        """Everything that is compared."""
-        return list(_rows(self))
-
 
 @dataclass(frozen=True)
 class Row:
     """One quantity of both arms.
 
     Attributes:
-        name: What it is.
+        kind: What it is, the same for all pairs of arms.
+        name: The same in words.
         metric: The metric whose unit it has; empty for a plain number.
         off: float64, `(seeds,)`, NaN where unknown.
         on: The same with batch normalization.
+        p_adjusted: The difference's p-value after Holm's correction.
+        alpha: The level whose interval goes with it.
     """
 
+    kind: str
     name: str
     metric: str
     off: np.ndarray
     on: np.ndarray
+    p_adjusted: float = math.nan
+    alpha: float = ALPHA
 
     @property
     def test(self) -> MeanTest:
@@ -132,11 +147,11 @@ class Row:
         return mean_with_half(self.metric, float(known.mean()), (high - low) / 2) + missing
 
     def difference(self) -> str:
-        """Returns on - off with its 95 % interval."""
+        """Returns on - off with its corrected 95 % interval."""
         test = self.test
         if not math.isfinite(test.mean):
             return "unknown"
-        low, high = test.interval()
+        low, high = test.interval(self.alpha)
         words = self._change
         inside = f" [{words(low)} to {words(high)}]" if math.isfinite(low) else ""
         return f"{words(test.mean)}{inside}"
@@ -147,10 +162,21 @@ class Row:
         return ("+" if content > 0 else "") + number(content, 2)
 
     @property
+    def numbers(self) -> dict[str, Any]:
+        """The difference, its corrected interval and p-value, under the quantity's name."""
+        low, high = self.test.interval(self.alpha)
+        return {
+            "quantity": self.name,
+            "difference": self.test.mean,
+            "low": low,
+            "high": high,
+            "p_adjusted": self.p_adjusted,
+        }
+
+    @property
     def sure(self) -> bool:
-        """Whether the interval of the difference excludes zero."""
-        low, high = self.test.interval()
-        return math.isfinite(low) and (low > 0 or high < 0)
+        """Whether the corrected interval of the difference excludes zero."""
+        return self.p_adjusted < ALPHA
 
 
 def pairs(evidence: Evidence) -> list[Pair]:
@@ -175,8 +201,19 @@ def pairs(evidence: Evidence) -> list[Pair]:
     for rest, arms in groups.values():
         off, on = (_arm(evidence, flag, arms.get(flag, [])) for flag in (False, True))
         if off is not None and on is not None:
-            found.append(Pair(evidence, rest, off, on))
-    return found
+            pair = Pair(evidence, rest, off, on)
+            found.append(replace(pair, rows=tuple(_rows(pair))))
+    return _corrected(found)
+
+
+def _corrected(found: list[Pair]) -> list[Pair]:
+    judged: dict[tuple[int, str], Row] = {}
+    for kind in {row.kind for pair in found for row in pair.rows}:
+        own = {place: row for place, pair in enumerate(found) for row in pair.rows if row.kind == kind}
+        adjusted, alphas = holm([row.test.p for row in own.values()])
+        for (place, row), p, alpha in zip(own.items(), adjusted, alphas, strict=True):
+            judged[place, kind] = replace(row, p_adjusted=p, alpha=alpha)
+    return [replace(pair, rows=tuple(judged[place, row.kind] for row in pair.rows)) for place, pair in enumerate(found)]
 
 
 def _arm(evidence: Evidence, on: bool, indices: list[int]) -> Arm | None:
@@ -196,32 +233,29 @@ def _rows(pair: Pair) -> Iterator[Row]:
     objective = evidence.scores.objective
     base = objective.removeprefix("val_")
 
-    def row(name: str, metric: str, read: "Callable[[pd.DataFrame], float]", source: str = "curves") -> Row:
+    def row(kind: str, name: str, metric: str, read: "Callable[[pd.DataFrame], float]", source: str = "curves") -> Row:
         off, on = (pair.by_seed(arm, read, source) for arm in pair.arms)
-        return Row(name, metric, off, on)
+        return Row(kind, name, metric, off, on)
 
     def last(column: str) -> "Callable[[pd.DataFrame], float]":
         return lambda own: float(own.sort_values("epoch")[column].iloc[-1])
 
-    yield row(f"epochs until {metric_name(objective)} {score(objective, pair.target)}", "", pair.epochs_to_target)
-    for name in (base, objective):
-        if name in evidence.curves:
-            yield row(f"final {metric_name(name)}", name, last(name))
-    if f"test_{base}" in evidence.trials:
-        yield row(
-            f"final {metric_name(f'test_{base}')}", base, lambda own: float(own[f"test_{base}"].iloc[0]), "trials"
-        )
+    until = f"epochs until {metric_name(objective)} {score(objective, pair.target)}"
+    yield row("epochs", until, "", pair.epochs_to_target)
+    if base != objective and base in evidence.curves:
+        yield row("train", f"final {metric_name(base)}", base, last(base))
+    if objective in evidence.curves:
+        yield row("objective", f"final {metric_name(objective)}", objective, last(objective))
+    test = f"test_{base}"
+    if test in evidence.trials:
+        yield row("test", f"final {metric_name(test)}", base, lambda own: float(own[test].iloc[0]), "trials")
     measures = evidence.measures
     if "training_loss" in measures:
-        yield row(
-            "loss in training mode less that in inference mode, same rows, at the end",
-            "",
-            lambda own: _gap(own),
-            "measures",
-        )
-    for name, words in MEASURES.items():
-        if name in measures:
-            yield row(f"{words}, mean over epochs", "", partial(_after_start, name=name), "measures")
+        name = "loss in training mode less that in inference mode, same rows, at the end"
+        yield row("gap", name, "", _gap, "measures")
+    for kind, words in MEASURES.items():
+        if kind in measures:
+            yield row(kind, f"{words}, mean over epochs", "", partial(_after_start, name=kind), "measures")
 
 
 def _gap(own: "pd.DataFrame") -> float:
@@ -236,21 +270,21 @@ def _after_start(own: "pd.DataFrame", name: str) -> float:
 
 def arms_tables(evidence: Evidence) -> list[Table]:
     """Returns a table for each pair of arms; none where the study does not compare them."""
-    tables = []
-    for pair in pairs(evidence):
+    tables, found = [], pairs(evidence)
+    for pair in found:
         rows = [
             ["best learning rate", *(value(arm.rate) for arm in pair.arms), ""],
             ["learning rates that train", *(_rates(pair.trains(arm), arm) for arm in pair.arms), ""],
             *([row.name, row.shown(row.off), row.shown(row.on), row.difference()] for row in pair.rows),
         ]
-        rest = ", ".join(f"{setting_name(name)} {value(content)}" for name, content in pair.rest.items())
         note = (
             "Each arm at its own best learning rate; a rate trains if its mean comes to "
             f"{100 * ENOUGH:g}\u00a0% of the weaker arm's best. ± and brackets: 95\u00a0% intervals over "
-            f"{len(evidence.scores.seeds)} seeds, differences paired by seed."
+            f"{len(evidence.scores.seeds)} seeds, differences paired by seed"
+            + (", their intervals widened for the number of tables (Holm)." if len(found) > 1 else ".")
         )
         head = ["", f"{setting_name(SETTING)} off", f"{setting_name(SETTING)} on", "on \u2212 off"]
-        title = f"Batch normalization{f', {rest}' if rest else ''}"
+        title = f"Batch normalization{f', {pair.place}' if pair.place else ''}"
         tables.append(Table(title, head, rows, [False, True, True, True], note=note))
     return tables
 
@@ -262,17 +296,41 @@ def _rates(found: list[float], arm: Arm) -> str:
     return f"{ends} ({len(found)} of {len(arm.rates)})"
 
 
-def arms_words(evidence: Evidence) -> list[str]:
+def find_arms(evidence: Evidence) -> Iterator[Finding]:
     """Says, for each pair of arms, which differences are sure and which are not."""
-    sentences = []
     for pair in pairs(evidence):
-        rest = ", ".join(f"{setting_name(name)} {value(content)}" for name, content in pair.rest.items())
         sure = [f"{row.name} ({row.difference()})" for row in pair.rows if row.sure]
         unsure = [row.name for row in pair.rows if not row.sure]
         off, on = (len(pair.trains(arm)) for arm in pair.arms)
-        text = f"With {rest}, " if rest else ""
-        text += f"batch normalization trains at {on} of {len(pair.on.rates)} learning rates, its absence at {off}"
+        text = f"With {pair.place}, each" if pair.place else "Each"
+        text += (
+            f" arm at its own best learning rate: batch normalization trains at {on} of {len(pair.on.rates)} learning "
+            f"rates, its absence at {off} of {len(pair.off.rates)}"
+        )
         text += f"; it surely changes {'; '.join(sure)}" if sure else "; nothing else that it changes is sure"
         text += f". Not settled: {'; '.join(unsure)}." if unsure and sure else "."
-        sentences.append(text[:1].upper() + text[1:])
+        yield Finding(
+            text,
+            bool(sure),
+            {
+                "kind": "arms",
+                "settings": pair.rest,
+                "rates": {"off": pair.trains(pair.off), "on": pair.trains(pair.on)},
+                "differences": [row.numbers for row in pair.rows],
+            },
+        )
+
+
+def arms_answer(evidence: Evidence) -> list[str]:
+    """Says of each pair of arms in a sentence what batch normalization changes most of all."""
+    sentences = []
+    for pair in pairs(evidence):
+        off, on = (len(pair.trains(arm)) for arm in pair.arms)
+        shown = [f"{row.name} {row.difference()}{'' if row.sure else ', not sure'}" for row in pair.rows]
+        leading = [text for text, row in zip(shown, pair.rows, strict=True) if row.kind in _LEADING]
+        head = f"With {pair.place}" if pair.place else "Each arm at its own best learning rate"
+        sentences.append(
+            f"{head}, batch normalization changes: {'; '.join(leading)}. It trains at {on} of {len(pair.on.rates)} "
+            f"learning rates, its absence at {off}."
+        )
     return sentences

@@ -1,15 +1,18 @@
 """Batch sizes: what they reach, what an epoch costs, and how noisy the loss is."""
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.scores import key
+from kerasdl.report.finding import Finding
+from kerasdl.report.scores import Scores, is_numeric, key
 from kerasdl.report.statistics import mean_test
 from kerasdl.report.tables import Table
 from kerasdl.report.training import by_configuration
-from kerasdl.report.words import mean_with_half, metric_name, value
+from kerasdl.report.words import mean_with_half, metric_name, number, plural, value
 
 SETTING = "batch_size"
 
@@ -38,32 +41,29 @@ def batch_size_table(evidence: Evidence) -> Table | None:
     scores = evidence.scores
     if SETTING not in scores.varying or evidence.curves.empty:
         return None
-    curves = {name: by_configuration(scores, evidence.curves, name) for name in ("seconds", "loss", "val_loss")}
     rows = []
     for level in scores.levels(SETTING):
-        members = [i for i, settings in enumerate(scores.settings) if key(settings.get(SETTING)) == key(level)]
         # A seed is what repeats: other settings are averaged within it.
-        reached = [column[np.isfinite(column)] for column in scores.values[members].T]
+        reached = [column[np.isfinite(column)] for column in scores.values[_members(scores, level)].T]
         means = [float(column.mean()) for column in reached if len(column)]
         cells = [value(level), _shown(scores.objective, means, scores.overlap)]
-        for name, reduce in (("seconds", _median), ("loss", _rough), ("val_loss", _rough)):
-            own = _by_seed([reduce(curves[name][index]) for index in members if index in curves[name]])
-            cells.append(_shown("", own, scores.overlap))
+        cells += [_shown("", _by_seed(evidence, level, name, reduce), scores.overlap) for name, reduce in _MEASURED]
         rows.append(cells)
     head = ["batch size", metric_name(scores.objective), "seconds per epoch", "noise of the training loss"]
     head.append("noise of the validation loss")
     note = (
         "Means ± half of the 95\u00a0% interval over seeds"
         + (", averaged over the other settings" if len(scores.varying) > 1 else "")
-        + ". Seconds: a trial's share of the median epoch of its program. Noise: the standard deviation of the loss "
+        + ". Seconds: a trial's share of the fastest epoch of its program. Noise: the standard deviation of the loss "
         "from epoch to epoch round its own smooth course, over the second half of training (Gasser, Sroka and "
         "Jennen-Steinmetz, 1986)."
     )
     return Table("What batch sizes reach, cost and shake", head, rows, [True] * len(head), note=note)
 
 
-def _median(curves: np.ndarray) -> np.ndarray:
-    return np.asarray(np.median(curves, axis=1))
+def _least(curves: np.ndarray) -> np.ndarray:
+    """Returns each seed's fastest epoch: others may have waited while something else ran, such as a compiler."""
+    return np.asarray(curves.min(axis=1))
 
 
 def _rough(curves: np.ndarray) -> np.ndarray:
@@ -72,11 +72,55 @@ def _rough(curves: np.ndarray) -> np.ndarray:
     return np.array([roughness(curve) for curve in half])
 
 
-def _by_seed(groups: list[np.ndarray]) -> list[float]:
-    """Averages over configurations, seed by seed, those that completed all seeds."""
+def _members(scores: Scores, level: Any) -> list[int]:
+    return [index for index, settings in enumerate(scores.settings) if key(settings.get(SETTING)) == key(level)]
+
+
+_MEASURED: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = (
+    ("seconds", _least),
+    ("loss", _rough),
+    ("val_loss", _rough),
+)
+
+
+def _by_seed(evidence: Evidence, level: Any, name: str, reduce: Callable[[np.ndarray], np.ndarray]) -> list[float]:
+    """Averages a number of each curve over configurations, seed by seed, those that completed all seeds."""
+    curves = by_configuration(evidence.scores, evidence.curves, name)
+    groups = [reduce(curves[index]) for index in _members(evidence.scores, level) if index in curves]
     most = max(map(len, groups), default=0)
     whole = [group for group in groups if len(group) == most]
     return [float(mean) for mean in np.mean(whole, axis=0)] if whole else []
+
+
+def find_batch_sizes(evidence: Evidence) -> Iterator[Finding]:
+    """Says how much longer an epoch takes at the smallest batch size than at the largest, and how much noisier it is.
+
+    Noises are compared as the mean of their logarithms' differences, paired by seed.
+    """
+    scores = evidence.scores
+    levels = scores.levels(SETTING) if SETTING in scores.varying and not evidence.curves.empty else []
+    if len(levels) < 2 or not is_numeric(levels) or not scores.matched(SETTING):
+        return
+    ends = levels[0], levels[-1]
+    seconds = [float(np.mean(_by_seed(evidence, level, *_MEASURED[0]) or [math.nan])) for level in ends]
+    noises = [np.array(_by_seed(evidence, level, *_MEASURED[1])) for level in ends]
+    if len(noises[0]) != len(noises[1]) or not (np.concatenate(noises) > 0).all() or not min(seconds) > 0:
+        return
+    test = mean_test(np.log(noises[0] / noises[1]), overlap=scores.overlap)
+    ratio, low, high = (math.exp(one) for one in (test.mean, *test.interval()))
+    sure = math.isfinite(low) and not low <= 1 <= high
+    yield Finding(
+        f"Batch size {value(ends[0])} against {value(ends[1])}: an epoch takes a trial {number(seconds[0], 3)} s "
+        f"instead of {number(seconds[1], 3)} s ({number(seconds[0] / seconds[1], 2)} times as long), and the training "
+        f"loss is {number(ratio, 2)} times as noisy"
+        + (
+            f" ({number(low, 2)} to {number(high, 2)}; paired over {plural(len(noises[0]), 'seed')})."
+            if math.isfinite(low)
+            else "."
+        ),
+        sure,
+        {"kind": "batch-size", "batch_sizes": list(ends), "seconds": seconds, "noise": ratio, "low": low, "high": high},
+    )
 
 
 def _shown(metric: str, values: list[float], overlap: float) -> str:

@@ -14,7 +14,8 @@ class Finding:
         numbers: The numbers behind it, plain values that JSON can hold; `kind` says what was looked at: `"setting"`,
             `"trend"`, `"interaction"`, `"winner"`, `"runner-up"`, `"cost"`, `"divergence"`, `"failure"`,
             `"overfitting"`, `"improving"`, `"length"`, `"shortfall"`, `"classes"`, `"disagreement"`,
-            `"segmentation"`, `"waiting"` or `"repeats"`.
+            `"segmentation"`, `"baseline"`, `"learning-rates"`, `"batch-size"`, `"arms"`, `"gradients"`,
+            `"confusion"`, `"reference"`, `"waiting"` or `"repeats"`.
     """
 
     sentence: str

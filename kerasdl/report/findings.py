@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasdl.report.arms import find_arms
 from kerasdl.report.baselines import find_baselines
+from kerasdl.report.batch_sizes import find_batch_sizes
+from kerasdl.report.classes import most_confused
 from kerasdl.report.divergence import find_divergence
 from kerasdl.report.effects import find_effects, find_reversals
 from kerasdl.report.evidence import Evidence, gather
 from kerasdl.report.finding import Finding
+from kerasdl.report.gradients import find_gradients
+from kerasdl.report.learning_rates import find_learning_rates
 from kerasdl.report.lengths import find_lengths
 from kerasdl.report.looking import find_disagreements, find_overlaps
+from kerasdl.report.references import find_references
 from kerasdl.report.scores import Scores
 from kerasdl.report.shortfalls import find_shortfalls
 from kerasdl.report.training import Curve, improving, overfitting
@@ -24,12 +30,18 @@ if TYPE_CHECKING:
     from kerasdl.runs import Run
 
 
+# Of so many classes a reader asks which are confused.
+FEW_CLASSES = 12
+
+
 def find(run: "Run") -> list[Finding]:
     """Computes what a run shows.
 
     How each comparison is made, corrected and judged stands in `kerasdl.report.comparisons` (settings),
     `kerasdl.report.winner`, `kerasdl.report.training` and `kerasdl.report.lengths` (curves),
-    `kerasdl.report.shortfalls` (repeats that fail), `kerasdl.report.classes` and `kerasdl.report.looking` (single rows
+    `kerasdl.report.learning_rates`, `kerasdl.report.batch_sizes`, `kerasdl.report.arms` (batch normalization),
+    `kerasdl.report.gradients`, `kerasdl.report.references` (published figures), `kerasdl.report.shortfalls` (repeats
+    that fail), `kerasdl.report.classes` and `kerasdl.report.looking` (single rows
     and masks).
 
     Args:
@@ -51,13 +63,19 @@ def find_all(evidence: Evidence) -> list[Finding]:
         *find_effects(evidence),
         *find_reversals(evidence),
         *find_divergence(evidence.scores),
+        *find_learning_rates(evidence),
+        *find_batch_sizes(evidence),
+        *find_arms(evidence),
+        *find_gradients(evidence),
         *_training(evidence),
         *find_lengths(evidence),
         *find_shortfalls(evidence),
         *_classes(evidence),
+        *_confused(evidence),
         *find_disagreements(evidence),
         *find_overlaps(evidence),
         *find_baselines(evidence),
+        *find_references(evidence),
         *find_waiting(evidence),
     ]
     return sorted(found, key=lambda item: not item.sure)
@@ -233,4 +251,21 @@ def _classes(evidence: Evidence) -> Iterator[Finding]:
         f"{score('accuracy', average)}: {listed(parts, 5)}.",
         True,
         {"kind": "classes", "average": average, "classes": {item.name: item.accuracy for item in below}},
+    )
+
+
+def _confused(evidence: Evidence) -> Iterator[Finding]:
+    """Names the pairs that the winner confuses most, where there are so few classes that a reader knows each."""
+    matrix = evidence.confusion
+    if matrix is None or not 2 < len(matrix) <= FEW_CLASSES:
+        return
+    names = [str(name) for name in evidence.run.data["classes"]]
+    pairs = most_confused(matrix, names, max(1, evidence.winner_repeats), limit=3)
+    if not pairs:
+        return
+    parts = [f"{one.truth} taken for {one.predicted} ({100 * one.share:.1f}\u00a0% of its rows)" for one in pairs]
+    yield Finding(
+        f"The winner confuses most: {listed(parts)}.",
+        True,
+        {"kind": "confusion", "pairs": [[one.truth, one.predicted, one.share] for one in pairs]},
     )

@@ -1,14 +1,17 @@
 """What was seen of gradients: how they fade or grow from the outputs to the inputs, and how large updates are."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasdl.report.comparisons import compare
 from kerasdl.report.evidence import Evidence
+from kerasdl.report.finding import Finding
 from kerasdl.report.tables import Table
-from kerasdl.report.words import number, plural
+from kerasdl.report.words import listed, number, plural, setting_name, value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +28,7 @@ class Course:
     Attributes:
         index: The configuration's place in the scores.
         epoch: Which epoch.
+        seeds: The seeds, `(seeds,)`.
         layers: The watched layers with a kernel, from inputs to outputs; all layers where none has one.
         norms: float64, `(layers, seeds)`: the median over the epoch's steps of the gradient's norm, of each layer's
             first weight, the kernel of a dense layer.
@@ -33,6 +37,7 @@ class Course:
 
     index: int
     epoch: int
+    seeds: tuple[int, ...]
     layers: tuple[str, ...]
     norms: np.ndarray
     ratios: np.ndarray
@@ -90,7 +95,8 @@ def _course(index: int, rows: "pd.DataFrame") -> Course:
         wide[name].to_numpy(float) if name in wide else np.full((len(layers), 1), np.nan)
         for name in ("gradient_norm", "update_ratio")
     )
-    return Course(index, int(rows["epoch"].max()), layers, norms, ratios)
+    seeds = tuple(int(seed) for seed in wide["gradient_norm"].columns)
+    return Course(index, int(rows["epoch"].max()), seeds, layers, norms, ratios)
 
 
 def gradient_table(evidence: Evidence) -> Table | None:
@@ -129,52 +135,115 @@ def _share(shares: np.ndarray) -> str:
     return number(low, 2) if low == high else f"{number(low, 2)} to {number(high, 2)}"
 
 
-def gradient_words(evidence: Evidence) -> list[str]:
+def find_gradients(evidence: Evidence) -> Iterator[Finding]:
     """Says where gradients vanish or explode on their way to the inputs, with counts over configurations."""
     found = [course for course in courses(evidence, 1) if len(course.layers) > 1]
     if not found:
-        return []
-    fading, growing, dead = [], [], []
-    for course in found:
-        if not course.norms[0].any():
-            dead.append(course)
-            continue
-        shares = course.shares[np.isfinite(course.shares)]
-        if len(shares) and (shares < FADES).all():
-            fading.append(course)
-        elif len(shares) and (shares > 1 / FADES).all():
-            growing.append(course)
+        return
+    dead = [course for course in found if not course.norms[0].any()]
+    fading = [course for course in found if course not in dead and _all(course, lambda shares: shares < FADES)]
+    growing = [course for course in found if course not in dead and _all(course, lambda shares: shares > 1 / FADES)]
     total = plural(len(found), "configuration")
-    sentences = []
     if fading:
         least = min(fading, key=lambda course: float(np.nanmedian(course.shares)))
-        place = _vanishing_place(least)
-        where = (
-            f"; half of that fall, in logarithms, happens down to layer {place} of {len(least.layers)}" if place else ""
-        )
-        sentences.append(
+        yield _finding(
+            evidence,
+            fading,
             f"Gradients vanish: with every seed the first layer's is less than {FADES:g} of the last layer's in "
             f"{len(fading)} of {total}, most of all with {evidence.scores.describe(least.index)} "
-            f"({number(float(np.nanmedian(least.shares)), 2)}){where}."
+            f"({number(float(np.nanmedian(least.shares)), 2)}){_where(least)}.",
         )
     if growing:
         most = max(growing, key=lambda course: float(np.nanmedian(course.shares)))
-        sentences.append(
+        yield _finding(
+            evidence,
+            growing,
             f"Gradients explode: with every seed the first layer's is more than {1 / FADES:,.0f} times the last "
             f"layer's in {len(growing)} of {total}, most of all with {evidence.scores.describe(most.index)} "
-            f"({number(float(np.nanmedian(most.shares)), 2)} times)."
+            f"({_round(float(np.nanmedian(most.shares)))} times).",
         )
     if dead:
-        sentences.append(
+        yield _finding(
+            evidence,
+            dead,
             f"In {len(dead)} of {total} the first layer's gradient is exactly zero in the median step of every seed, "
-            f"such as with {evidence.scores.describe(dead[0].index)}: nothing reaches the inputs."
+            f"such as with {evidence.scores.describe(dead[0].index)}: nothing reaches the inputs.",
         )
-    if not sentences:
-        sentences.append(
+    if not (fading or growing or dead):
+        yield _finding(
+            evidence,
+            [],
             f"In none of {total} is the first layer's gradient with every seed less than {FADES:g} of the last layer's "
-            f"or more than {1 / FADES:,.0f} times it."
+            f"or more than {1 / FADES:,.0f} times it.",
         )
-    return sentences
+    yield from _effects(evidence, found)
+
+
+def _effects(evidence: Evidence, found: Sequence[Course]) -> Iterator[Finding]:
+    """Says what each setting does to the share of the last layer's gradient that reaches the first.
+
+    The shares' logarithms are compared as scores are (`kerasdl.report.comparisons`), where both are above zero.
+    """
+    scores = evidence.scores
+    values = np.full(scores.values.shape, np.nan)
+    for course in found:
+        places = [scores.seeds.index(seed) for seed in course.seeds]
+        with np.errstate(divide="ignore"):
+            logs = np.log10(course.shares)
+        values[course.index, places] = np.where(np.isfinite(logs), logs, np.nan)
+    compared = [one for one in compare(replace(scores, values=values, direction="max", step=0.0)) if one.cells]
+    sure = [one for one in compared if one.sure and one.kind == "setting"]
+    parts = []
+    for one in sure:
+        low, high = one.interval
+        parts.append(
+            f"{setting_name(one.setting)} {value(one.second)} instead of {value(one.first)} multiplies it by "
+            f"{_round(10**one.test.mean)} ({_round(10**low)} to {_round(10**high)}; {plural(one.cells, 'pair')} × "
+            f"{plural(one.units, 'seed')})"
+        )
+    if parts:
+        open_ = [setting_name(name) for name in scores.varying if name not in {one.setting for one in sure}]
+        rest = f" Not settled: {listed(open_)}." if open_ else ""
+        numbers = {
+            "kind": "gradients",
+            "effects": [
+                {
+                    "setting": one.setting,
+                    "first": one.first,
+                    "second": one.second,
+                    "factor": 10**one.test.mean,
+                    "p_adjusted": one.p_adjusted,
+                }
+                for one in sure
+            ],
+        }
+        yield Finding(
+            f"What of the last layer's gradient reaches the first, where any does: {listed(parts)}.{rest}",
+            True,
+            numbers,
+        )
+
+
+def _round(content: float) -> str:
+    """Returns a factor to read, with two digits."""
+    return number(float(f"{content:.2g}"), 2)
+
+
+def _all(course: Course, holds: Callable[[np.ndarray], np.ndarray]) -> bool:
+    shares = course.shares[np.isfinite(course.shares)]
+    return len(shares) > 0 and bool(holds(shares).all())
+
+
+def _finding(evidence: Evidence, found: Sequence[Course], text: str) -> Finding:
+    configurations = [evidence.scores.configurations[course.index] for course in found]
+    return Finding(text, True, {"kind": "gradients", "configurations": configurations})
+
+
+def _where(course: Course) -> str:
+    place = _vanishing_place(course)
+    if not place:
+        return ""
+    return f"; half of that fall, in logarithms, happens down to layer {place} of {len(course.layers)}"
 
 
 def _vanishing_place(course: Course) -> int | None:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from kerasdl.report.answer import answer
-from kerasdl.report.arms import arms_tables, arms_words
+from kerasdl.report.arms import arms_tables
 from kerasdl.report.baselines import baseline_table
 from kerasdl.report.batch_sizes import batch_size_table
 from kerasdl.report.class_arms import class_arms_table
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture
 from kerasdl.report.findings import find_all
-from kerasdl.report.gradients import gradient_table, gradient_words
+from kerasdl.report.gradients import gradient_table
+from kerasdl.report.learning_rates import learning_rate_table
 from kerasdl.report.looking import (
     confused_rows_table,
     disagreement_table,
@@ -115,7 +116,7 @@ def _context(evidence: Evidence, pictures: Sequence[Picture]) -> dict[str, Any]:
         "name": str(study.get("name") or run.path.name),
         "question": str(study.get("question", "")),
         "standing": _state(evidence),
-        "answer": answer(evidence),
+        "answer": answer(evidence, found),
         "meta": _meta(evidence),
         "ranking": ranking_table(evidence),
         "sure": [finding.sentence for finding in found if finding.sure],
@@ -125,12 +126,13 @@ def _context(evidence: Evidence, pictures: Sequence[Picture]) -> dict[str, Any]:
         "setting_pictures": [picture.name for picture in pictures if picture.name.startswith("setting-")],
         "folds": study.get("folds"),
         "baselines": baseline_table(evidence),
+        "learning_rates": learning_rate_table(evidence),
         "batch_sizes": batch_size_table(evidence),
         "retrained": retrained_table(evidence),
         "arms": arms_tables(evidence),
-        "arms_words": arms_words(evidence),
+        "arms_words": [one.sentence for one in found if one.kind == "arms"],
         "gradients": gradient_table(evidence),
-        "gradient_words": gradient_words(evidence),
+        "gradient_words": [one.sentence for one in found if one.kind == "gradients"],
         "confused": confused_table(evidence),
         "classes": class_table(evidence),
         "class_arms": class_arms_table(evidence),

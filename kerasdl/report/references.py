@@ -1,16 +1,20 @@
 """Holds published results beside the run's own."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kerasdl.report.evidence import Evidence
+from kerasdl.report.finding import Finding
 from kerasdl.report.scores import is_numeric
-from kerasdl.report.statistics import mean_test
-from kerasdl.report.words import setting_name, value
+from kerasdl.report.statistics import mean_test, rank_correlation
+from kerasdl.report.words import describe, metric_name, number, plural, score, setting_name, value
+
+# With fewer published figures nothing is said of their order.
+FEWEST_FOR_ORDER = 4
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,34 @@ def compare_references(evidence: Evidence) -> list[Reference]:
             if name not in known and column is not None and is_numeric([item]):
                 found.append(_compare(evidence, row, settings, name, column))
     return found
+
+
+def find_references(evidence: Evidence) -> Iterator[Finding]:
+    """Says how many published figures could be one more run of ours, where they differ most, and of their order.
+
+    The order is judged by Spearman's correlation of theirs with ours, for each metric with four figures at least.
+    Figures with a note of their own (something was done another way there) are not counted.
+    """
+    counted = [one for one in compare_references(evidence) if one.inside_single is not None and not one.note]
+    for metric in dict.fromkeys(one.metric for one in counted):
+        found = [one for one in counted if one.metric == metric]
+        outside = [one for one in found if not one.inside_single]
+        name = metric_name(metric)
+        could = f"{len(found) - len(outside)} could be one more run of ours"
+        text = f"Of {plural(len(found), 'published figure')} of {name} {could}"
+        if outside:
+            far = max(outside, key=lambda one: abs(one.difference))
+            one_run = f"{score(metric, far.single_low)} to {score(metric, far.single_high)} for one run"
+            text += (
+                f"; we disagree on {len(outside)}, most on {describe(far.settings, list(far.settings))}: ours "
+                f"{score(metric, far.ours)} ({one_run}), theirs {score(metric, far.theirs)}"
+            )
+        numbers = {"kind": "reference", "metric": metric, "compared": len(found), "outside": len(outside)}
+        if len(found) >= FEWEST_FOR_ORDER:
+            order = rank_correlation([one.theirs for one in found], [one.ours for one in found])
+            numbers["order"] = order
+            text += f". Theirs and ours have the rank correlation {number(order, 2)}"
+        yield Finding(f"{text}.", True, numbers)
 
 
 def _column(evidence: Evidence, name: str) -> str | None:

@@ -1,6 +1,7 @@
 """How often a configuration that can learn does not: repeats that stay near guessing."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,31 @@ from kerasdl.report.words import listed, metric_name, plural, score
 
 # Repeats from which a share of them says anything.
 FEWEST = 5
-MOST = 12
+MOST = 6
+
+
+class LearningBounds(NamedTuple):
+    """Between which accuracies the trials of a run lie.
+
+    Attributes:
+        guessing: One in as many as there are classes.
+        limit: Halfway between guessing and the best: who stays below it has learned too little.
+        best: The best trial's.
+    """
+
+    guessing: float
+    limit: float
+    best: float
+
+
+def learning_bounds(evidence: Evidence) -> LearningBounds | None:
+    """Returns between which accuracies the trials of a run lie, `None` where it is not judged by accuracy."""
+    scores = evidence.scores
+    classes = len(evidence.run.data.get("classes") or ())
+    if scores.objective != "val_accuracy" or classes < 2 or not np.isfinite(scores.values).any():
+        return None
+    guessing, best = 1 / classes, float(np.nanmax(scores.values))
+    return LearningBounds(guessing, (guessing + best) / 2, best)
 
 
 def find_shortfalls(evidence: Evidence) -> Iterator[Finding]:
@@ -27,12 +52,10 @@ def find_shortfalls(evidence: Evidence) -> Iterator[Finding]:
         One finding with the count and Wilson's 95 % interval of the share for each such configuration, the most
         reliable first.
     """
-    scores = evidence.scores
-    classes = len(evidence.run.data.get("classes") or ())
-    if scores.objective != "val_accuracy" or classes < 2 or not np.isfinite(scores.values).any():
+    scores, bounds = evidence.scores, learning_bounds(evidence)
+    if bounds is None:
         return
-    guessing, best = 1 / classes, float(np.nanmax(scores.values))
-    limit = (guessing + best) / 2
+    guessing, limit, best = bounds
     known = np.isfinite(scores.values)
     counts, short = known.sum(axis=1), (known & (scores.values < limit)).sum(axis=1)
     mixed = [index for index in range(len(counts)) if counts[index] >= FEWEST and 0 < short[index] < counts[index]]

@@ -9,8 +9,10 @@ import keras
 
 # The last is there where a body learns slowly, see kerasdl.train.body.
 _OF_OPTIMIZERS = ("weight_decay", "beta_1", "beta_2", "rho", "epsilon", "body_rate")
-# Keras asks of these whether they are zero, and builds another program where they are.
+# Keras asks of these whether they are zero, or one, and builds another program where they are.
 _ASKED_OF_OPTIMIZERS = ("momentum",)
+# `clipvalue` is missing: Keras hands it to `jax.numpy.clip`, which takes no variable.
+_LIMITS_OF_OPTIMIZERS = ("clipnorm", "global_clipnorm")
 _OF_REGULARIZERS = ((keras.regularizers.L1, ("l1",)), (keras.regularizers.L2, ("l2",)))
 _ASKED_OF_REGULARIZERS = ((keras.regularizers.L1L2, ("l1", "l2")),)
 _ASKED_OF_LAYERS = (
@@ -44,13 +46,13 @@ class Number:
         name: Where it is, the same in every model of the same architecture.
         owner: The object that has it.
         attribute: By which name.
-        asked: Whether Keras asks if it is zero, which a number that differs between members cannot answer.
+        asked: The values that Keras asks for, which a number that differs between members must not have.
     """
 
     name: str
     owner: Any
     attribute: str
-    asked: bool = False
+    asked: tuple[float, ...] = ()
 
     @property
     def value(self) -> Any:
@@ -68,12 +70,12 @@ class Number:
 
 
 class Nonzero(keras.Variable):
-    """A tensor that answers Keras' questions whether it is zero, or one: it is neither.
+    """A tensor that answers Keras' questions whether it is zero, or one where that is asked: it is neither.
 
     It is a `keras.Variable` because that is what Keras' operations on every backend take for its value.
 
     Args:
-        tensor: A scalar, neither 0 nor 1 in any member.
+        tensor: A scalar above zero in every member.
     """
 
     def __init__(self, tensor: Any) -> None:
@@ -124,9 +126,10 @@ def of_optimizer(optimizer: keras.Optimizer) -> list[Number]:
         return []
     schedule = optimizer._learning_rate
     return [
-        *_numbers("optimizer", optimizer, _OF_OPTIMIZERS, asked=False),
-        *_numbers("optimizer", optimizer, _ASKED_OF_OPTIMIZERS, asked=True),
-        *(_numbers("schedule", schedule, numbers_of_schedule(schedule), asked=False)),
+        *_numbers("optimizer", optimizer, _OF_OPTIMIZERS),
+        *_numbers("optimizer", optimizer, _ASKED_OF_OPTIMIZERS, (0, 1)),
+        *_numbers("optimizer", optimizer, _LIMITS_OF_OPTIMIZERS, (0,)),
+        *_numbers("schedule", schedule, numbers_of_schedule(schedule)),
     ]
 
 
@@ -146,8 +149,8 @@ def of_model(model: keras.Model) -> list[Number]:
             if id(owner) in seen:
                 continue
             own = [
-                *_known(f"layer {index}.{place}", owner, _OF_REGULARIZERS, asked=False),
-                *_known(f"layer {index}.{place}", owner, _ASKED_OF_REGULARIZERS + _ASKED_OF_LAYERS, asked=True),
+                *_known(f"layer {index}.{place}", owner, _OF_REGULARIZERS),
+                *_known(f"layer {index}.{place}", owner, _ASKED_OF_REGULARIZERS + _ASKED_OF_LAYERS, (0, 1)),
             ]
             if own:
                 seen.add(id(owner))
@@ -155,16 +158,18 @@ def of_model(model: keras.Model) -> list[Number]:
     for index, loss in enumerate(keras.tree.flatten(model.loss)):
         settings = getattr(loss, "_fn_kwargs", None)
         if isinstance(settings, dict) and type(loss).__module__.startswith("keras."):
-            found += _numbers(f"loss {index}", settings, _ASKED_OF_LOSSES, asked=True)
+            found += _numbers(f"loss {index}", settings, _ASKED_OF_LOSSES, (0, 1))
     return found
 
 
-def _known(place: str, owner: Any, kinds: Sequence[tuple[type, tuple[str, ...]]], *, asked: bool) -> list[Number]:
+def _known(
+    place: str, owner: Any, kinds: Sequence[tuple[type, tuple[str, ...]]], asked: tuple[float, ...] = ()
+) -> list[Number]:
     names = next((names for kind, names in kinds if type(owner) is kind), ())
-    return _numbers(place, owner, names, asked=asked)
+    return _numbers(place, owner, names, asked)
 
 
-def _numbers(place: str, owner: Any, names: Sequence[str], *, asked: bool) -> list[Number]:
+def _numbers(place: str, owner: Any, names: Sequence[str], asked: tuple[float, ...] = ()) -> list[Number]:
     numbers = [Number(f"{place}.{name}", owner, name, asked) for name in names if _has(owner, name)]
     return [number for number in numbers if _can_differ(number)]
 
@@ -177,7 +182,7 @@ def _can_differ(number: Number) -> bool:
     value = number.value
     if isinstance(value, bool) or not (isinstance(value, int | float) or keras.ops.is_tensor(value)):
         return False
-    return not number.asked or value not in (0, 1)
+    return value not in number.asked
 
 
 @contextmanager

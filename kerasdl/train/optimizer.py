@@ -183,12 +183,11 @@ class OptimizerProgram:
         return trainable, [*inner, keras.ops.cast(counter, "int32"), scale * keras.ops.cast(factor, "float32")]
 
     def _apply(self, state: Tensors, gradients: Tensors, tensors: Tensors, own: Tensors) -> tuple[Tensors, Tensors]:
-        if self.flat:
-            # Clipping by a variable's norm needs the variables apart.
-            gradients = self._optimizer._clip_gradients(gradients)
-            gradients = [laid_flat(gradients)]
         mapping = [*zip(self.targets, tensors, strict=True), *zip(self._own, state, strict=True)]
         with keras.StatelessScope(state_mapping=mapping) as scope, numbers.replaced(self._numbers, own):
+            if self.flat:
+                # Clipping by a variable's norm needs the variables apart.
+                gradients = [laid_flat(self._optimizer._clip_gradients(gradients))]
             self._step(gradients)
         return current(scope, self.targets, tensors), current(scope, self._own, state)
 

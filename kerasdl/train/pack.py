@@ -1,6 +1,7 @@
 """Trains the members of a pack as one program."""
 
 import functools
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -40,6 +41,7 @@ class PackTrainer:
             after another; `None` where it is without question.
         checkpoints: Who keeps what a killed pack needs to go on.
         watch: What is to be seen of each step.
+        thorough: Compile as for a long training, however short it is, so that an epoch's seconds can be compared.
     """
 
     def __init__(
@@ -50,8 +52,11 @@ class PackTrainer:
         timed: str | None = None,
         checkpoints: Checkpoints | None = None,
         watch: Watch | None = None,
+        *,
+        thorough: bool = False,
     ) -> None:
         self._watch = watch
+        self._thorough = thorough
         self._dataset = dataset
         self._recorder = recorder
         self._checkpoints = checkpoints
@@ -99,7 +104,7 @@ class PackTrainer:
             len(self._seats),
             shared_order=self._shared_order,
             together=self.choice.together,
-            steps=self._epochs() * self._steps(),
+            steps=math.inf if self._thorough else self._epochs() * self._steps(),
             convolves=self._timed is not None,
             probe=self._probe,
             after_step=self._step_ended,

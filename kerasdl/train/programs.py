@@ -66,7 +66,7 @@ class Programs:
         *,
         shared_order: bool,
         together: bool,
-        steps: int,
+        steps: float,
         convolves: bool = False,
         probe: Probe | None = None,
         after_step: Callable[[], None] = lambda: None,

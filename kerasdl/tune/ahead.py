@@ -1,15 +1,29 @@
 """Makes the next pack ready while one trains."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 from kerasdl.train.pack import PackTrainer
 from kerasdl.tune.planner import Pack
 
 
-def made_ahead(
-    packs: Sequence[Pack], make: Callable[[Pack], PackTrainer]
-) -> Iterator[tuple[Pack, Callable[[], PackTrainer]]]:
+class Turn(NamedTuple):
+    """One pack's turn to train.
+
+    Attributes:
+        pack: The pack.
+        trainer: Gives its trainer, or raises what making it raised.
+        make_next: Begins to make the next pack's trainer ready, if that has not begun; the next turn does so otherwise.
+    """
+
+    pack: Pack
+    trainer: Callable[[], PackTrainer]
+    make_next: Callable[[], None]
+
+
+def made_ahead(packs: Sequence[Pack], make: Callable[[Pack], PackTrainer]) -> Iterator[Turn]:
     """Goes through packs; while the caller trains one, a thread compiles the program of the next.
 
     Args:
@@ -17,14 +31,18 @@ def made_ahead(
         make: Makes the trainer of a pack that runs as one program.
 
     Yields:
-        Each pack, and a function that gives its trainer, or raises what making it raised.
+        Each pack's turn.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="compile") as pool:
-        following: Callable[[], PackTrainer] | None = None
+        trainers: dict[int, Callable[[], PackTrainer]] = {}
+
+        def begin(number: int) -> None:
+            if number < len(packs) and number not in trainers:
+                trainers[number] = _begun(packs[number], make, pool)
+
         for number, pack in enumerate(packs):
-            present = following or _later(pack, make)
-            following = _begun(packs[number + 1], make, pool) if number + 1 < len(packs) else None
-            yield pack, present
+            present = trainers.pop(number, None) or _later(pack, make)
+            yield Turn(pack, present, functools.partial(begin, number + 1))
 
 
 def _later(pack: Pack, make: Callable[[Pack], PackTrainer]) -> Callable[[], PackTrainer]:

@@ -17,7 +17,7 @@ from kerasdl.train.alone import train_alone
 from kerasdl.train.pack import PackTrainer
 from kerasdl.train.seats import Member
 from kerasdl.train.trial import first_line
-from kerasdl.tune.ahead import made_ahead
+from kerasdl.tune.ahead import Turn, made_ahead
 from kerasdl.tune.baselines import train_baselines
 from kerasdl.tune.computed import check_computed
 from kerasdl.tune.conclude import conclude
@@ -37,6 +37,9 @@ from kerasdl.tune.study import Study
 from kerasdl.tune.tracking import Tracking
 from kerasdl.tune.trials import TrialMaker
 from kerasdl.tune.watching import trial_watch
+
+# Epochs of a program, where seconds are compared, before the next is compiled beside it. The first may compile.
+UNDISTURBED = 4
 
 
 def run_study(
@@ -201,9 +204,9 @@ class Search:
         self._progress.round(trials, done, self._planned(len(settings), proposals))
         todo = [trial for trial in trials if trial.number not in done]
         recorder = RunRecorder(self._writer, self._study.goal.name, self._progress, self._interruption, self._tracking)
-        for pack, trainer in made_ahead(self._planned_packs(todo), functools.partial(self._trainer, recorder)):
-            self._train(pack, trainer, recorder)
-            self._regions.keep(trial.number for trial in pack.trials)
+        for turn in made_ahead(self._planned_packs(todo), functools.partial(self._trainer, recorder)):
+            self._train(turn, recorder)
+            self._regions.keep(trial.number for trial in turn.pack.trials)
             self._keep_weights()
             drop_answers(self._writer, self._read, self._study.repeats)
             self._record_seconds()
@@ -229,9 +232,12 @@ class Search:
                 self._fail([trial], errors[trial.configuration], "not trained: its model could not be built")
         return self.maker.packs(trials, blueprints, self._memory)
 
-    def _train(self, pack: Pack, trainer: Callable[[], PackTrainer], recorder: RunRecorder) -> None:
+    def _train(self, turn: Turn, recorder: RunRecorder) -> None:
+        pack = turn.pack
+        if not self._compares_seconds:
+            turn.make_next()
         if pack.fused:
-            error = _error_in(lambda: self._run(pack, trainer()))
+            error = _error_in(lambda: self._run(turn))
             if error is None:
                 return
             how = f"alone, by Keras' fit on {keras.backend.backend()}: as one program it failed with {error}"
@@ -249,13 +255,25 @@ class Search:
             if error is not None:
                 self._fail([trial for trial in left if trial.number not in recorder.ended], error, how)
 
-    def _run(self, pack: Pack, trainer: PackTrainer) -> None:
+    def _run(self, turn: Turn) -> None:
+        pack, trainer = turn.pack, turn.trainer()
         self._writer.record_programs(pack.programs(together=trainer.choice.together), trainer.trained)
-        trainer.run(pack.how)
+        undisturbed = trainer.trained + UNDISTURBED
+        for epoch in trainer.epochs(pack.how):
+            if epoch == undisturbed:
+                turn.make_next()
+
+    @property
+    def _compares_seconds(self) -> bool:
+        """Whether what an epoch costs is of interest: then nothing else runs in the first ones of a program."""
+        return "batch_size" in self._study.space
 
     def _trainer(self, recorder: RunRecorder, pack: Pack) -> PackTrainer:
         dataset = self.maker.dataset_of(pack.trials[0])
-        return PackTrainer(pack.members, dataset, recorder, pack.timed, self._checkpoints, self._watch)
+        thorough = self._compares_seconds
+        return PackTrainer(
+            pack.members, dataset, recorder, pack.timed, self._checkpoints, self._watch, thorough=thorough
+        )
 
     def _fail(self, trials: Sequence[Trial], error: str, how: str) -> None:
         self._writer.start_trials([(trial.number, trial.configuration, trial.seed, how) for trial in trials])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerasdl.report.batch_sizes import batch_size_table, roughness
+from kerasdl.report.batch_sizes import batch_size_table, find_batch_sizes, roughness
 from kerasdl.report.evidence import gather
 from kerasdl.runs import Run
 
@@ -38,3 +38,18 @@ def test_the_table_has_a_row_for_each_batch_size(make_run: Callable[..., Run]) -
         assert table.rows[0][2] == "0.01"
     with make_run([{"depth": 1}, {"depth": 2}]) as run:
         assert batch_size_table(gather(run)) is None
+
+
+def test_noise_and_time_are_compared_from_the_smallest_to_the_largest(make_run: Callable[..., Run]) -> None:
+    """The made-up loss is a smooth curve times the score, so its roughness is, too."""
+    scores = {16: (0.8, 0.6, 0.9), 64: (0.5, 0.5, 0.5), 128: (0.2, 0.3, 0.3)}
+    run = make_run(
+        [{"batch_size": size} for size in scores], lambda settings, seed, _: scores[settings["batch_size"]][seed]
+    )
+    (finding,) = find_batch_sizes(gather(run))
+    assert finding.numbers["batch_sizes"] == [16, 128]
+    assert finding.numbers["noise"] == pytest.approx((4.0 * 2.0 * 3.0) ** (1 / 3))
+    assert finding.numbers["low"] < finding.numbers["noise"] < finding.numbers["high"]
+    assert finding.sure == (finding.numbers["low"] > 1)
+    assert finding.numbers["seconds"] == [pytest.approx(0.01)] * 2
+    assert not list(find_batch_sizes(gather(make_run([{"width": 1}, {"width": 2}]))))

@@ -12,6 +12,7 @@ import pytest
 from kerasdl.report import Finding, find
 from kerasdl.report.answer import answer
 from kerasdl.report.evidence import gather
+from kerasdl.report.findings import find_all
 from kerasdl.runs import Run
 
 MakeRun = Callable[..., Run]
@@ -24,6 +25,11 @@ def grid(**space: Sequence[Any]) -> list[dict[str, Any]]:
 
 def of_kind(run: Run, kind: str) -> list[Finding]:
     return [finding for finding in find(run) if finding.kind == kind]
+
+
+def answered(run: Run) -> list[str]:
+    evidence = gather(run)
+    return answer(evidence, find_all(evidence))
 
 
 def sure_pairs(run: Run) -> dict[str, list[Finding]]:
@@ -69,7 +75,7 @@ def test_less_is_better_where_the_objective_is_a_loss(make_run: MakeRun) -> None
     (finding,) = sure_pairs(run)["optimizer"]
     assert finding.sentence.startswith("Optimizer adam is better than sgd: \u2212")
     assert "points" not in finding.sentence
-    assert answer(gather(run))[0].startswith("Optimizer adam")
+    assert answered(run)[0].startswith("Optimizer adam")
 
 
 @pytest.mark.slow
@@ -179,7 +185,7 @@ def test_one_repeat_settles_nothing(make_run: MakeRun) -> None:
     run = make_run(grid(width=[4, 8], depth=[1, 2]), lambda settings, *_: 0.1 * settings["depth"], repeats=1)
     assert not [finding for finding in find(run) if finding.sure]
     assert any("no spread known" in finding.sentence for finding in find(run))
-    assert "one repeat: no spread known" in answer(gather(run))[0]
+    assert "one repeat: no spread known" in answered(run)[0]
 
 
 def test_divergence_is_counted_by_level(make_run: MakeRun) -> None:
@@ -226,6 +232,7 @@ def test_where_longer_training_stops_to_help_is_said(make_run: MakeRun) -> None:
     rising = make_run(grid(epochs=[10, 50]), epochs=50, losses=lambda epoch, *_: 0.3 + 0.01 * abs(epoch - 20))
     assert "overfitting" not in " ".join(one.sentence for one in of_kind(rising, "length"))
     assert of_kind(rising, "overfitting")[0].sure
+    assert {one.sentence for one in of_kind(rising, "overfitting")} <= set(answered(rising))
     assert not of_kind(make_run(grid(width=[10, 50])), "length")
 
 
@@ -239,7 +246,21 @@ def test_repeats_that_stay_near_guessing_are_counted(make_run: MakeRun) -> None:
     assert finding.numbers["limit"] == pytest.approx((0.5 + 0.95) / 2)
     assert finding.numbers["configurations"] == {1: 2}
     assert "depth 2: 2 of 6 (10 to 70\u00a0%)" in finding.sentence
+    assert finding.sentence in answered(run)
     assert not of_kind(make_run(grid(depth=[1, 2]), repeats=6), "shortfall")
+
+
+def test_of_few_classes_those_that_are_confused_are_named(make_run: MakeRun) -> None:
+    run = make_run(grid(width=[4]), classes=["cat", "dog", "fox"])
+    (finding,) = of_kind(run, "confusion")
+    counts = run.confusion(0)
+    np.fill_diagonal(counts, 0)
+    assert counts.any()
+    truth, predicted = np.unravel_index(counts.argmax(), counts.shape)
+    names = ["cat", "dog", "fox"]
+    assert finding.sentence.startswith(f"The winner confuses most: {names[truth]} taken for {names[predicted]} (")
+    assert finding.sentence in answered(run)
+    assert not of_kind(make_run(grid(width=[4]), classes=[f"class {number}" for number in range(13)]), "confusion")
 
 
 def test_no_interval_of_a_share_leaves_its_bounds(make_run: MakeRun) -> None:
@@ -266,7 +287,7 @@ def test_the_smallest_tied_configuration_is_named(make_run: MakeRun) -> None:
 def test_an_unfinished_run_has_findings(make_run: MakeRun, unfinished: int) -> None:
     run = make_run(grid(width=[4, 8], depth=[1, 2]), unfinished=unfinished)
     assert isinstance(find(run), list)
-    assert answer(gather(run))
+    assert answered(run)
 
 
 def test_sentences_are_sentences_and_numbers_are_plain(make_run: MakeRun) -> None:

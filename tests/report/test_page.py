@@ -16,7 +16,7 @@ from kerasdl.report import write_report
 from kerasdl.report.class_arms import class_arms_table
 from kerasdl.report.evidence import gather
 from kerasdl.report.figures.style import is_log_spaced, label
-from kerasdl.report.references import compare_references
+from kerasdl.report.references import compare_references, find_references
 from kerasdl.report.tables import ranking_table, reference_table
 from kerasdl.runs import Run
 
@@ -217,6 +217,24 @@ def test_references_match_on_the_settings_that_both_know(make_run: MakeRun) -> N
     table = reference_table(gather(run))
     assert table is not None
     assert "no match: width is 4, 8 here" in table.rows[2][-1]
+
+
+def test_published_figures_that_cannot_be_one_more_run_are_counted_and_the_farthest_named(make_run: MakeRun) -> None:
+    theirs = {1: 0.812, 2: 0.80, 3: 0.98, 4: 0.70}
+    rows: list[dict[str, Any]] = [{"depth": depth, "val_accuracy": value} for depth, value in theirs.items()]
+    rows.append({"depth": 4, "val_accuracy": 0.1, "note": "trained for a day"})
+    run = make_run(
+        grid(depth=[1, 2, 3, 4]),
+        lambda settings, seed, _: 0.8 + 0.01 * seed + 0.02 * settings["depth"],
+        study={"reference": {"rows": rows}},
+    )
+    (finding,) = find_references(gather(run))
+    # One more run lies within 4.303 · 0.01 · √(4/3) = 4.97 points of each mean: 0.83, 0.85, 0.87, 0.89.
+    assert finding.sentence.startswith(
+        "Of 4 published figures of validation accuracy 1 could be one more run of ours; we disagree on 3, most on "
+        "depth 4: ours 89.00\u00a0% (84.03\u00a0% to 93.97\u00a0% for one run), theirs 70.00\u00a0%."
+    )
+    assert finding.numbers["order"] == pytest.approx(-0.4)
 
 
 def test_labels_are_drawable() -> None:

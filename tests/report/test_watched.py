@@ -9,12 +9,14 @@ import pytest
 from markupsafe import escape
 
 from kerasdl.report import write_report
-from kerasdl.report.arms import arms_tables, arms_words, pairs
+from kerasdl.report.answer import answer
+from kerasdl.report.arms import arms_answer, arms_tables, find_arms, pairs
 from kerasdl.report.evidence import gather
 from kerasdl.report.figures.arms import draw_arms
 from kerasdl.report.figures.gradients import draw_gradients
 from kerasdl.report.figures.regions import draw_regions
-from kerasdl.report.gradients import courses, gradient_table, gradient_words
+from kerasdl.report.findings import find_all
+from kerasdl.report.gradients import courses, find_gradients, gradient_table
 from kerasdl.runs import Run, RunWriter
 
 MakeRun = Callable[..., Run]
@@ -59,7 +61,7 @@ def test_where_gradients_vanish_and_explode_is_said_and_counted(make_run: MakeRu
             assert found[name].layers == tuple(f"dense_{number}" for number in range(1, 11))
             np.testing.assert_allclose(found[name].shares, share)
             np.testing.assert_allclose(found[name].medians, share ** (1 - np.arange(10) / 9))
-        vanish, explode = gradient_words(evidence)
+        vanish, explode, _ = (one.sentence for one in find_gradients(evidence))
         assert "in 1 of 3 configurations, most of all with activation tanh (0.000001)" in vanish
         # Half of the fall in logarithms, of ten layers that each lose the same.
         assert "happens down to layer 5 of 10" in vanish
@@ -77,7 +79,7 @@ def test_where_gradients_vanish_and_explode_is_said_and_counted(make_run: MakeRu
 
 def test_gradients_that_keep_their_size_are_said_to(make_run: MakeRun) -> None:
     with add(make_run([{"width": 4}, {"width": 8}]), gradients(lambda trial: 0.3)) as run:
-        (words,) = gradient_words(gather(run))
+        (words,) = (one.sentence for one in find_gradients(gather(run)))
         assert words.startswith("In none of 2 configurations")
 
 
@@ -85,8 +87,21 @@ def test_gradients_that_are_zero_are_said_to_be(make_run: MakeRun) -> None:
     with add(
         make_run([{"width": 4}, {"width": 8}]), gradients(lambda trial: 0.0 if trial["width"] == 4 else 0.3)
     ) as run:
-        (words,) = gradient_words(gather(run))
+        (words,) = (one.sentence for one in find_gradients(gather(run)))
         assert "exactly zero in the median step of every seed, such as with width 4" in words
+
+
+def test_what_settings_do_to_the_gradient_that_arrives_is_a_factor_with_an_interval(make_run: MakeRun) -> None:
+    run = make_run([{"batch_norm": on, "width": width} for on in (False, True) for width in (4, 8)])
+    with add(run, gradients(lambda trial: (2000.0 if trial["batch_norm"] else 2.0) * 1.01 ** trial["seed"])) as run:
+        *_, effects = find_gradients(gather(run))
+        assert (
+            "batch norm on instead of off multiplies it by 1,000 (1,000 to 1,000; 2 pairs × 3 seeds)"
+            in effects.sentence
+        )
+        assert effects.sentence.endswith("Not settled: width.")
+        (effect,) = effects.numbers["effects"]
+        assert effect["factor"] == pytest.approx(1000)
 
 
 def measures(writer: RunWriter, trial: Any) -> None:
@@ -139,12 +154,36 @@ def test_arms_are_compared_at_their_own_best_rate_paired_by_seed(compared: Run) 
         shown = {row[0]: row[1:] for row in table.rows}
         assert shown["best learning rate"] == ["0.1", "1", ""]
         assert shown["learning rates that train"] == ["0.1 (1 of 3)", "0.01 to 1 (3 of 3)", ""]
-        (words,) = arms_words(evidence)
-        assert words.startswith("Batch normalization trains at 3 of 3 learning rates, its absence at 1;")
+        (finding,) = find_arms(evidence)
+        assert "batch normalization trains at 3 of 3 learning rates, its absence at 1 of 3;" in finding.sentence
+        assert finding.numbers["rates"] == {"off": [0.1], "on": [0.01, 0.1, 1.0]}
+        assert find_all(evidence).count(finding) == 1
+        (words,) = arms_answer(evidence)
+        assert words in answer(evidence, find_all(evidence))
         picture = draw_arms(evidence)
         assert picture is not None
         assert len(picture.figure.axes) == 4
         assert 'id="arms"' in write_report(run).read_text(encoding="utf-8")
+
+
+def test_arms_at_several_batch_sizes_are_corrected_for_their_number(make_run: MakeRun) -> None:
+    """Holm by hand: of two p-values the smaller counts twice, the larger at least as much."""
+    gains = {16: (0.05, 0.051, 0.052), 128: (0.02, 0.0, 0.04)}
+
+    def scored(settings: dict[str, Any], seed: int, generator: np.random.Generator) -> float:
+        return 0.6 + settings["batch_norm"] * gains[settings["batch_size"]][seed]
+
+    space = itertools.product([False, True], [16, 128], [0.01, 0.1])
+    run = make_run([{"batch_norm": on, "batch_size": size, "learning_rate": rate} for on, size, rate in space], scored)
+    first, second = (
+        next(row for row in pair.rows if row.kind == "objective")
+        for pair in sorted(pairs(gather(run)), key=lambda one: one.rest["batch_size"])
+    )
+    assert first.p_adjusted == pytest.approx(2 * first.test.p)
+    assert second.p_adjusted == pytest.approx(max(second.test.p, first.p_adjusted))
+    assert (first.sure, second.sure) == (True, False)
+    # The interval that goes with the decision: t with two degrees of freedom at 0.05 / 2.
+    assert first.test.interval(first.alpha)[1] - first.test.mean == pytest.approx(6.205 * first.test.error, rel=1e-3)
 
 
 def test_regions_stand_in_a_grid_of_two_settings(make_run: MakeRun) -> None:
@@ -169,6 +208,6 @@ def test_regions_stand_in_a_grid_of_two_settings(make_run: MakeRun) -> None:
 def test_nothing_is_shown_of_what_was_not_watched(make_run: MakeRun) -> None:
     with make_run([{"width": 4}, {"width": 8}]) as run:
         evidence = gather(run)
-        assert (gradient_table(evidence), gradient_words(evidence)) == (None, [])
-        assert (arms_tables(evidence), arms_words(evidence)) == ([], [])
+        assert (gradient_table(evidence), list(find_gradients(evidence))) == (None, [])
+        assert (arms_tables(evidence), list(find_arms(evidence)), arms_answer(evidence)) == ([], [], [])
         assert draw_gradients(evidence) is draw_arms(evidence) is draw_regions(evidence) is None

@@ -29,6 +29,8 @@ OPTIMIZERS = {
     "momentum": lambda value: keras.optimizers.SGD(0.05, momentum=value),
     "nesterov momentum": lambda value: keras.optimizers.SGD(0.05, momentum=value, nesterov=True),
     "rmsprop momentum": lambda value: keras.optimizers.RMSprop(0.01, momentum=value),
+    "clipnorm": lambda value: keras.optimizers.SGD(0.05, clipnorm=value / 5),
+    "global clipnorm": lambda value: keras.optimizers.SGD(0.05, global_clipnorm=value * 2),
     "cosine alpha": lambda value: keras.optimizers.SGD(cosine(value)),
     "triangular": lambda value: keras.optimizers.SGD(Triangular(0.001, value, 4)),
     "one cycle": lambda value: keras.optimizers.SGD(OneCycle(value, 12)),

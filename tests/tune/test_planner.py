@@ -47,6 +47,8 @@ def make(space, **keys):
         ({"batch_norm": [False, True]}, 2, {}),
         ({"initializer": ["he_normal", "he_uniform"]}, 1, {}),
         ({"momentum": [0.5, 0.9]}, 1, {"optimizer": "sgd"}),
+        ({"global_clipnorm": [1.0, 0.1]}, 1, {}),
+        ({"clipvalue": [1.0, 0.1]}, 2, {}),
         # Without momentum there is no velocity to keep: another program.
         ({"momentum": [0.0, 0.9]}, 2, {"optimizer": "sgd"}),
     ],

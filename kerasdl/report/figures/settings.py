@@ -13,13 +13,26 @@ from kerasdl.report.evidence import Evidence
 from kerasdl.report.figures.style import Picture, is_log_spaced, label, number_ticks, wrapped
 from kerasdl.report.scores import Scores, is_numeric, key
 from kerasdl.report.statistics import within_errors
-from kerasdl.report.words import metric_name, number, plural, scale, score, sentence, setting_name, unit, value
+from kerasdl.report.words import (
+    is_share,
+    metric_name,
+    number,
+    plural,
+    scale,
+    score,
+    sentence,
+    setting_name,
+    unit,
+    value,
+)
 from kerasdl.runs.ranking import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_TICKS = 12
+# How far an axis of percent goes on beyond none and all, so that markers there are whole.
+BEYOND = 4.0
 
 
 def draw_setting(evidence: Evidence, setting: str, position: int) -> Picture | None:
@@ -109,7 +122,11 @@ def _clip(axes: "Axes", scores: Scores) -> None:
     values = scores.values[np.isfinite(scores.values)] * scale(scores.objective)
     room = 0.5 * (values.max() - values.min()) or abs(values.max()) * 0.05 or 1.0
     low, high = axes.get_ylim()
-    axes.set_ylim(max(low, values.min() - room), min(high, values.max() + room))
+    low, high = max(low, values.min() - room), min(high, values.max() + room)
+    if is_share(scores.objective):
+        # What an interval says beyond all and none says nothing.
+        low, high = max(low, -BEYOND), min(high, 100 + BEYOND)
+    axes.set_ylim(low, high)
 
 
 def _draw_trials(axes: "Axes", scores: Scores, setting: str, places: dict[str, float]) -> None:
