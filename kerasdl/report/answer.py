@@ -10,8 +10,9 @@ from kerasdl.report.finding import Finding
 from kerasdl.report.words import change, listed, metric_name, plural, score, sentence, setting_name, value
 
 # What is asked of settings beyond which of their values is best: where a network learns and how often it fails, what an
-# epoch costs, when training has settled, where gradients vanish, what is confused. These findings stand in the answer.
-ASKED = {"learning-rates", "shortfall", "batch-size", "length", "gradients", "confusion"}
+# epoch costs, when training has settled, where gradients vanish, what a finer search gains, what is confused. These
+# findings stand in the answer.
+ASKED = {"learning-rates", "shortfall", "batch-size", "length", "gradients", "refined", "retrained", "confusion"}
 
 
 def answer(evidence: Evidence, found: Sequence[Finding]) -> list[str]:

@@ -34,6 +34,14 @@ class Evidence:
     scores: Scores
 
     @cached_property
+    def planned(self) -> Scores:
+        """The scores of the first search: those round its best that follow are neither a grid nor independent draws."""
+        rounds = self.run.rounds()
+        if not self.run.study.get("refine") or _adaptive(self.run.study) or len(rounds) < 2:
+            return self.scores
+        return self.scores.only(set(rounds[min(rounds)]))
+
+    @cached_property
     def table(self) -> "pd.DataFrame":
         """The ranking."""
         return self.run.table()
@@ -78,12 +86,12 @@ class Evidence:
     @cached_property
     def comparisons(self) -> list[Comparison]:
         """The levels of each setting against one another."""
-        return compare(self.scores, adaptive=_adaptive(self.run.study))
+        return compare(self.planned, adaptive=_adaptive(self.run.study))
 
     @cached_property
     def reversals(self) -> list[Reversal]:
         """The settings whose effect surely changes its sign with another."""
-        return reversals(self.scores)
+        return reversals(self.planned)
 
     @cached_property
     def confusion(self) -> np.ndarray | None:

@@ -15,7 +15,7 @@ class Finding:
             `"trend"`, `"interaction"`, `"winner"`, `"runner-up"`, `"cost"`, `"divergence"`, `"failure"`,
             `"overfitting"`, `"improving"`, `"length"`, `"shortfall"`, `"classes"`, `"disagreement"`,
             `"segmentation"`, `"baseline"`, `"learning-rates"`, `"batch-size"`, `"arms"`, `"gradients"`,
-            `"confusion"`, `"reference"`, `"waiting"` or `"repeats"`.
+            `"confusion"`, `"refined"`, `"retrained"`, `"reference"`, `"waiting"` or `"repeats"`.
     """
 
     sentence: str

@@ -19,6 +19,7 @@ from kerasdl.report.learning_rates import find_learning_rates
 from kerasdl.report.lengths import find_lengths
 from kerasdl.report.looking import find_disagreements, find_overlaps
 from kerasdl.report.references import find_references
+from kerasdl.report.retrained import find_refined, find_retrained
 from kerasdl.report.scores import Scores
 from kerasdl.report.shortfalls import find_shortfalls
 from kerasdl.report.training import Curve, improving, overfitting
@@ -37,12 +38,10 @@ FEW_CLASSES = 12
 def find(run: "Run") -> list[Finding]:
     """Computes what a run shows.
 
-    How each comparison is made, corrected and judged stands in `kerasdl.report.comparisons` (settings),
-    `kerasdl.report.winner`, `kerasdl.report.training` and `kerasdl.report.lengths` (curves),
-    `kerasdl.report.learning_rates`, `kerasdl.report.batch_sizes`, `kerasdl.report.arms` (batch normalization),
-    `kerasdl.report.gradients`, `kerasdl.report.references` (published figures), `kerasdl.report.shortfalls` (repeats
-    that fail), `kerasdl.report.classes` and `kerasdl.report.looking` (single rows
-    and masks).
+    How each comparison is made, corrected and judged stands in the modules that look: `kerasdl.report.comparisons`
+    (settings), `winner`, `training` and `lengths` (curves), `learning_rates`, `batch_sizes`, `arms` (batch
+    normalization), `gradients`, `retrained` (searches round the best), `shortfalls` (repeats that fail), `classes` and
+    `looking` (single rows and masks), `references` (published figures).
 
     Args:
         run: The run, finished or not.
@@ -67,6 +66,8 @@ def find_all(evidence: Evidence) -> list[Finding]:
         *find_batch_sizes(evidence),
         *find_arms(evidence),
         *find_gradients(evidence),
+        *find_refined(evidence),
+        *find_retrained(evidence),
         *_training(evidence),
         *find_lengths(evidence),
         *find_shortfalls(evidence),

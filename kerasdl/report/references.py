@@ -1,5 +1,6 @@
 """Holds published results beside the run's own."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,11 +11,8 @@ import numpy as np
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.finding import Finding
 from kerasdl.report.scores import is_numeric
-from kerasdl.report.statistics import mean_test, rank_correlation
-from kerasdl.report.words import describe, metric_name, number, plural, score, setting_name, value
-
-# With fewer published figures nothing is said of their order.
-FEWEST_FOR_ORDER = 4
+from kerasdl.report.statistics import mean_test
+from kerasdl.report.words import describe, metric_name, plural, score, setting_name, value
 
 
 @dataclass(frozen=True)
@@ -91,32 +89,59 @@ def compare_references(evidence: Evidence) -> list[Reference]:
     return found
 
 
+def same_data(evidence: Evidence) -> bool:
+    """Tells whether the published figures are of the run's data set; if a study does not say, they are."""
+    reference = evidence.run.study.get("reference", {})
+    theirs = reference.get("data") if isinstance(reference, Mapping) else None
+    return not theirs or str(evidence.run.data.get("name", "")).partition("?")[0] == str(theirs).partition("?")[0]
+
+
 def find_references(evidence: Evidence) -> Iterator[Finding]:
     """Says how many published figures could be one more run of ours, where they differ most, and of their order.
 
-    The order is judged by Spearman's correlation of theirs with ours, for each metric with four figures at least.
-    Figures with a note of their own (something was done another way there) are not counted.
+    Figures of another data set are compared by their order alone. Those with a note of their own (something was done
+    another way there) are not counted.
     """
-    counted = [one for one in compare_references(evidence) if one.inside_single is not None and not one.note]
+    counted = [one for one in compare_references(evidence) if math.isfinite(one.ours) and not one.note]
     for metric in dict.fromkeys(one.metric for one in counted):
         found = [one for one in counted if one.metric == metric]
-        outside = [one for one in found if not one.inside_single]
-        name = metric_name(metric)
-        could = f"{len(found) - len(outside)} could be one more run of ours"
-        text = f"Of {plural(len(found), 'published figure')} of {name} {could}"
-        if outside:
-            far = max(outside, key=lambda one: abs(one.difference))
-            one_run = f"{score(metric, far.single_low)} to {score(metric, far.single_high)} for one run"
-            text += (
-                f"; we disagree on {len(outside)}, most on {describe(far.settings, list(far.settings))}: ours "
-                f"{score(metric, far.ours)} ({one_run}), theirs {score(metric, far.theirs)}"
-            )
-        numbers = {"kind": "reference", "metric": metric, "compared": len(found), "outside": len(outside)}
-        if len(found) >= FEWEST_FOR_ORDER:
-            order = rank_correlation([one.theirs for one in found], [one.ours for one in found])
-            numbers["order"] = order
-            text += f". Theirs and ours have the rank correlation {number(order, 2)}"
-        yield Finding(f"{text}.", True, numbers)
+        parts = []
+        numbers: dict[str, Any] = {"kind": "reference", "metric": metric}
+        known = [one for one in found if one.inside_single is not None] if same_data(evidence) else []
+        if known:
+            outside = [one for one in known if not one.inside_single]
+            numbers |= {"compared": len(known), "outside": len(outside)}
+            parts.append(_agreement(metric, known, outside))
+        pairs, alike = _order(found)
+        if pairs:
+            numbers |= {"pairs": pairs, "same_order": alike}
+            of = f"{plural(pairs, 'pair')} of published figures of {metric_name(metric)}"
+            parts.append(f"Ours are in the same order in {alike} of {of}.")
+        if parts:
+            yield Finding(" ".join(parts), True, numbers)
+
+
+def _agreement(metric: str, known: list[Reference], outside: list[Reference]) -> str:
+    could = f"{len(known) - len(outside)} could be one more run of ours"
+    text = f"Of {plural(len(known), 'published figure')} of {metric_name(metric)} {could}"
+    if not outside:
+        return f"{text}."
+    far = max(outside, key=lambda one: abs(one.difference))
+    one_run = f"{score(metric, far.single_low)} to {score(metric, far.single_high)} for one run"
+    return (
+        f"{text}; we disagree on {len(outside)}, most on {describe(far.settings, list(far.settings))}: ours "
+        f"{score(metric, far.ours)} ({one_run}), theirs {score(metric, far.theirs)}."
+    )
+
+
+def _order(found: list[Reference]) -> tuple[int, int]:
+    """Counts the pairs of differing figures of one source, and those of them that are in the same order here."""
+    pairs = [
+        (first, second)
+        for first, second in itertools.combinations(found, 2)
+        if first.source == second.source and first.theirs != second.theirs and first.ours != second.ours
+    ]
+    return len(pairs), sum((a.theirs > b.theirs) == (a.ours > b.ours) for a, b in pairs)
 
 
 def _column(evidence: Evidence, name: str) -> str | None:

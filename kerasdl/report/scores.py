@@ -1,8 +1,8 @@
 """The scores of a run as a block design: configurations by seeds."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +60,18 @@ class Scores:
     def describe(self, index: int) -> str:
         """Returns the configuration at an index in words."""
         return describe(self.settings[index], self.varying)
+
+    def only(self, configurations: Collection[int]) -> "Scores":
+        """Returns the scores of some configurations, by their numbers."""
+        kept = [index for index, number in enumerate(self.configurations) if number in configurations]
+        return replace(
+            self,
+            configurations=tuple(self.configurations[index] for index in kept),
+            settings=tuple(self.settings[index] for index in kept),
+            values=self.values[kept],
+            status=self.status[kept],
+            parameters=self.parameters[kept],
+        )
 
     def levels(self, setting: str) -> list[Any]:
         """Returns the values of a setting: numbers in order, others in the order they came up."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from kerasdl.report.classes import most_confused
 from kerasdl.report.evidence import Evidence
-from kerasdl.report.references import compare_references
+from kerasdl.report.references import compare_references, same_data
 from kerasdl.report.words import change, describe, is_share, metric_name, number, plural, score, setting_name, value
 
 MOST_ROWS = 30
@@ -146,7 +146,7 @@ def class_table(evidence: Evidence) -> Table | None:
 
 def reference_table(evidence: Evidence) -> Table | None:
     """Returns published figures beside ours, or `None` where the study has none."""
-    found = compare_references(evidence)
+    found, alike = compare_references(evidence), same_data(evidence)
     if not found:
         return None
     rows = []
@@ -164,8 +164,7 @@ def reference_table(evidence: Evidence) -> Table | None:
                 score(item.metric, item.theirs),
                 ours,
                 change(item.metric, item.difference) if matched else "",
-                _yes(item.inside) if matched else "",
-                _yes(item.inside_single) if matched else "",
+                *([_yes(one) if matched else "" for one in (item.inside, item.inside_single)] if alike else []),
                 "; ".join([*note, *([item.note] if item.note else [])]),
             ]
         )
@@ -176,20 +175,24 @@ def reference_table(evidence: Evidence) -> Table | None:
         "theirs",
         "ours",
         "ours \u2212 theirs",
-        "in our interval",
-        "could be one run",
+        *(["in our interval", "could be one run"] if alike else []),
+        "note",
     ]
-    head.append("note")
     reference = evidence.run.study["reference"]
     return Table(
         str(reference.get("title", "Published figures beside ours")),
         head,
         rows,
-        [False, False, False, True, True, True, False, False, False],
-        note="Ours: mean ± half of its 95\u00a0% interval over seeds. "
-        "A published figure mostly is a single run, so the last question is whether it lies in the 95\u00a0% "
-        "prediction interval for one more run of ours.",
+        [name in ("theirs", "ours", "ours \u2212 theirs") for name in head],
+        note="Ours: mean ± half of its 95\u00a0% interval over seeds. " + (_ONE_RUN if alike else _OTHER_DATA),
     )
+
+
+_ONE_RUN = (
+    "A published figure mostly is a single run, so the last question is whether it lies in the 95\u00a0% prediction "
+    "interval for one more run of ours."
+)
+_OTHER_DATA = "They are of another data set: their order can be compared, not their level."
 
 
 def _yes(content: bool | None) -> str:

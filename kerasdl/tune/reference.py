@@ -18,6 +18,8 @@ class Reference(BaseModel):
         rows: The same as a list of tables.
         title: Where the figures come from.
         note: What a reader must know to compare.
+        data: The data set that the figures are of, where it is not always the study's: the order of figures is then all
+            that is compared.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -26,6 +28,7 @@ class Reference(BaseModel):
     rows: list[dict[str, Any]] | None = None
     title: str = ""
     note: str = ""
+    data: str = ""
 
     def resolved(self, folder: Path) -> "Reference":
         """Returns the reference with the file's rows in place of its name.
@@ -50,7 +53,7 @@ class Reference(BaseModel):
         if not rows:
             raise UserError(f"reference.file: {path}: it has no rows; give a CSV file with a header and rows")
         cleaned = [{name: _value(text) for name, text in row.items() if name and text} for row in rows]
-        return Reference(rows=cleaned, title=self.title, note=self.note)
+        return self.model_copy(update={"file": None, "rows": cleaned})
 
 
 def _value(text: str) -> Any:

@@ -27,7 +27,7 @@ def draw_heatmap(evidence: Evidence) -> Picture | None:
     Returns:
         The picture; `None` where fewer than two settings vary together on a grid.
     """
-    scores = evidence.scores
+    scores = evidence.planned
     names = [
         name for name in influence(scores) if 1 < len(scores.levels(name)) <= MOST_LEVELS and scores.matched(name)
     ][:2]
