@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from kerasdl.errors import UserError, nearest
 
@@ -59,16 +60,34 @@ def choose(name: str | None = None) -> str:
 def start() -> str:
     """Imports Keras on the backend that was chosen, and returns the backend's name.
 
-    Where TensorFlow is installed, Keras imports it on every backend as soon as a model is saved or a layer described.
-    It is imported here instead, without its start-up notices, which would stand in the middle of a person's output and
-    which no setting of its own turns off. Errors are Python exceptions and are raised as ever.
+    On TensorFlow this is without its start-up notices, which would stand in the middle of a person's output and which
+    no setting of its own turns off; errors are Python exceptions and are raised as ever. On other backends Keras would
+    import TensorFlow, if it is installed, as soon as a layer is described, to ask whether a value is one of its own:
+    that takes as long as all else that is imported, and no value is where nobody imported it.
     """
-    if "tensorflow" in installed() and "tensorflow" not in sys.modules:
+    wanted = os.environ.get("KERAS_BACKEND") or _configured() or "tensorflow"
+    if "keras" not in sys.modules and wanted == "tensorflow" and wanted in installed():
         _import_tensorflow_quietly()
     import keras
 
     name: str = keras.backend.backend()
+    if name != "tensorflow":
+        from keras.src.saving import serialization_lib
+
+        serialization_lib.tf = _ImportedTensorFlow()
     return name
+
+
+class _ImportedTensorFlow:
+    """Stands in for TensorFlow where Keras describes objects."""
+
+    @property
+    def available(self) -> bool:
+        """Whether somebody imported TensorFlow, so that an object can be one of its own."""
+        return "tensorflow" in sys.modules
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.modules["tensorflow"], name)
 
 
 def _import_tensorflow_quietly() -> None:

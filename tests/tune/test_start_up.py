@@ -4,10 +4,11 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from kerasdl import recipes
+from kerasdl import backend, recipes
 
 pytestmark = pytest.mark.backend_free
 
@@ -86,3 +87,39 @@ def run_without_backends(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=False
     )
+
+
+@pytest.mark.parametrize("name", [name for name in backend.installed() if name != "tensorflow"])
+def test_a_study_on_another_backend_imports_no_tensorflow(name: str, tmp_path: Path) -> None:
+    code = """
+import sys
+from kerasdl.tune import Study
+
+with Study(data="xor?rows=60", model="mlp", epochs=1).run(sys.argv[1], progress=False):
+    print("tensorflow" in sys.modules)
+"""
+    assert told(name, code, str(tmp_path / "run")) == ["False"]
+
+
+@pytest.mark.skipif("tensorflow" not in backend.installed(), reason="TensorFlow is not installed")
+@pytest.mark.parametrize("name", [name for name in backend.installed() if name != "tensorflow"])
+def test_keras_knows_what_is_of_tensorflow_where_somebody_imported_it(name: str) -> None:
+    code = """
+import keras
+import kerasdl.watch
+import tensorflow
+
+print(keras.saving.serialize_keras_object(tensorflow.float32))
+"""
+    assert told(name, code) == ["float32"]
+
+
+def told(name: str, code: str, *arguments: str) -> list[str]:
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "KERAS_BACKEND": name},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.split()
