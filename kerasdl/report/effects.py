@@ -7,8 +7,12 @@ from typing import Any
 from kerasdl.report.comparisons import Comparison
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.finding import Finding
-from kerasdl.report.scores import Scores
+from kerasdl.report.scores import Scores, is_numeric
 from kerasdl.report.words import change, metric_name, number, plural, sentence, setting_name, span, value
+
+# With fewer values there is no course that could go on.
+FEWEST_FOR_EDGES = 3
+_LEAST = {"batch_size": 1, "epochs": 1, "width": 1}
 
 
 def find_effects(evidence: Evidence) -> Iterator[Finding]:
@@ -111,4 +115,27 @@ def find_reversals(evidence: Evidence) -> Iterator[Finding]:
                     for level, test, interval, p in item.effects
                 ],
             },
+        )
+
+
+def find_edges(evidence: Evidence) -> Iterator[Finding]:
+    """Names the numbers of which the winner has the largest or the smallest that was tried: the best may lie beyond."""
+    scores = evidence.scores
+    if evidence.winner is None:
+        return
+    own = scores.settings[evidence.winner]
+    for setting in scores.varying:
+        levels = scores.levels(setting)
+        if len(levels) < FEWEST_FOR_EDGES or not is_numeric(levels) or own.get(setting) not in (levels[0], levels[-1]):
+            continue
+        largest = own[setting] == levels[-1]
+        # Below nothing, or one row, there is nothing to try.
+        if not largest and levels[0] <= _LEAST.get(setting, 0):
+            continue
+        end, beyond = ("largest", "larger") if largest else ("smallest", "smaller")
+        yield Finding(
+            f"The winner's {setting_name(setting)}, {value(own[setting])}, is the {end} that was tried: {beyond} ones may "
+            "do better.",
+            False,
+            {"kind": "edge", "setting": setting, "level": own[setting], "largest": largest},
         )

@@ -12,7 +12,7 @@ class Finding:
         sentence: What was found, with its numbers and units.
         sure: Whether it is a counted fact, or a comparison whose corrected 95 % interval excludes zero.
         numbers: The numbers behind it, plain values that JSON can hold; `kind` says what was looked at: `"setting"`,
-            `"trend"`, `"interaction"`, `"winner"`, `"runner-up"`, `"cost"`, `"divergence"`, `"failure"`,
+            `"trend"`, `"interaction"`, `"edge"`, `"winner"`, `"runner-up"`, `"cost"`, `"divergence"`, `"failure"`,
             `"overfitting"`, `"improving"`, `"length"`, `"shortfall"`, `"classes"`, `"disagreement"`,
             `"segmentation"`, `"baseline"`, `"learning-rates"`, `"batch-size"`, `"arms"`, `"gradients"`,
             `"confusion"`, `"refined"`, `"retrained"`, `"reference"`, `"waiting"` or `"repeats"`.

@@ -11,7 +11,7 @@ from kerasdl.report.baselines import find_baselines
 from kerasdl.report.batch_sizes import find_batch_sizes
 from kerasdl.report.classes import most_confused
 from kerasdl.report.divergence import find_divergence
-from kerasdl.report.effects import find_effects, find_reversals
+from kerasdl.report.effects import find_edges, find_effects, find_reversals
 from kerasdl.report.evidence import Evidence, gather
 from kerasdl.report.finding import Finding
 from kerasdl.report.gradients import find_gradients
@@ -61,6 +61,7 @@ def find_all(evidence: Evidence) -> list[Finding]:
         *_winner(evidence),
         *find_effects(evidence),
         *find_reversals(evidence),
+        *find_edges(evidence),
         *find_divergence(evidence.scores),
         *find_learning_rates(evidence),
         *find_batch_sizes(evidence),

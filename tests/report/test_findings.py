@@ -236,6 +236,18 @@ def test_where_longer_training_stops_to_help_is_said(make_run: MakeRun) -> None:
     assert not of_kind(make_run(grid(width=[10, 50])), "length")
 
 
+def test_a_winner_at_the_end_of_what_was_tried_is_said_to_be(make_run: MakeRun) -> None:
+    run = make_run(
+        grid(depth=[1, 2, 4], l2=[0.0, 0.1, 0.2], width=[4, 8], learning_rate=[0.1, 0.2, 0.4]),
+        lambda settings, seed, _: (
+            0.9 + 0.001 * settings["depth"] - 0.1 * settings["l2"] - abs(settings["learning_rate"] - 0.2)
+        ),
+    )
+    (edge,) = of_kind(run, "edge")
+    assert edge.sentence == "The winner's depth, 4, is the largest that was tried: larger ones may do better."
+    assert not edge.sure
+
+
 def test_repeats_that_stay_near_guessing_are_counted(make_run: MakeRun) -> None:
     stuck = {1: 6, 2: 2, 3: 0}
     run = make_run(
