@@ -133,9 +133,9 @@ def find_edges(evidence: Evidence) -> Iterator[Finding]:
         if not largest and levels[0] <= _LEAST.get(setting, 0):
             continue
         end, beyond = ("largest", "larger") if largest else ("smallest", "smaller")
+        name = f"{setting_name(setting)}, {value(own[setting])}"
         yield Finding(
-            f"The winner's {setting_name(setting)}, {value(own[setting])}, is the {end} that was tried: {beyond} ones may "
-            "do better.",
+            f"The winner's {name}, is the {end} that was tried: {beyond} ones may do better.",
             False,
             {"kind": "edge", "setting": setting, "level": own[setting], "largest": largest},
         )
