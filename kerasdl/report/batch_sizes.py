@@ -107,7 +107,8 @@ def find_batch_sizes(evidence: Evidence) -> Iterator[Finding]:
     if len(noises[0]) != len(noises[1]) or not (np.concatenate(noises) > 0).all() or not min(seconds) > 0:
         return
     test = mean_test(np.log(noises[0] / noises[1]), overlap=scores.overlap)
-    ratio, low, high = (math.exp(one) for one in (test.mean, *test.interval()))
+    with np.errstate(over="ignore"):
+        ratio, low, high = np.exp([test.mean, *test.interval()]).tolist()
     sure = math.isfinite(low) and not low <= 1 <= high
     yield Finding(
         f"Batch size {value(ends[0])} against {value(ends[1])}: an epoch takes a trial {number(seconds[0], 3)} s "

@@ -141,8 +141,9 @@ def find_gradients(evidence: Evidence) -> Iterator[Finding]:
     if not found:
         return
     dead = [course for course in found if not course.norms[0].any()]
-    fading = [course for course in found if course not in dead and _all(course, lambda shares: shares < FADES)]
-    growing = [course for course in found if course not in dead and _all(course, lambda shares: shares > 1 / FADES)]
+    living = [course for course in found if course.norms[0].any()]
+    fading = [course for course in living if _all(course, lambda shares: shares < FADES)]
+    growing = [course for course in living if _all(course, lambda shares: shares > 1 / FADES)]
     total = plural(len(found), "configuration")
     if fading:
         least = min(fading, key=lambda course: float(np.nanmedian(course.shares)))
