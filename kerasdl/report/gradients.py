@@ -76,14 +76,37 @@ def courses(evidence: Evidence, epoch: int) -> list[Course]:
         seen = seen[seen["epoch"] == seen.groupby("trial")["epoch"].transform("max")]
     else:
         seen = seen[seen["epoch"] == epoch]
-    # Scales and offsets of normalization stand beside the kernels that gradients pass through.
-    kernels = seen[seen["variable"].str.endswith("kernel")]
-    seen = kernels if len(kernels) else seen
-    firsts = seen["position"] == seen.groupby(["trial", "epoch", "layer"])["position"].transform("min")
-    groups = dict(iter(seen[firsts].groupby("configuration")))
+    groups = dict(iter(_first_weights(seen).groupby("configuration")))
     places = {number: place for place, number in enumerate(evidence.scores.configurations)}
     ranked = [int(number) for number in evidence.table["configuration"] if number in groups]
     return [_course(places[number], groups[number]) for number in ranked]
+
+
+def _first_weights(seen: "pd.DataFrame") -> "pd.DataFrame":
+    """Keeps the first weight of each layer."""
+    # Scales and offsets of normalization stand beside the kernels that gradients pass through.
+    kernels = seen[seen["variable"].str.endswith("kernel")]
+    seen = kernels if len(kernels) else seen
+    return seen[seen["position"] == seen.groupby(["trial", "epoch", "layer"])["position"].transform("min")]
+
+
+def by_epoch(evidence: Evidence, course: Course, layers: Sequence[str]) -> dict[str, np.ndarray]:
+    """Reads how the gradient of some layers of a configuration changes over the epochs.
+
+    Args:
+        evidence: The run.
+        course: The configuration.
+        layers: Some of its layers.
+
+    Returns:
+        For each layer float64, `(epochs,)`: the median over seeds of the median over an epoch's steps; NaN where none
+        is finite.
+    """
+    seen = evidence.gradients
+    own = seen["configuration"] == evidence.scores.configurations[course.index]
+    rows = _first_weights(seen[own & seen["layer"].isin(layers) & (seen["quantity"] == "gradient_norm")])
+    wide = rows.groupby(["layer", "epoch"])["median"].median().unstack("epoch")
+    return {layer: wide.loc[layer].to_numpy("float64") for layer in layers}
 
 
 def _course(index: int, rows: "pd.DataFrame") -> Course:

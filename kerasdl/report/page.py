@@ -48,7 +48,7 @@ def draw_all(evidence: Evidence) -> list[Picture]:
     from kerasdl.report.figures.arms import draw_arms
     from kerasdl.report.figures.classes import draw_class_accuracies, draw_confusion
     from kerasdl.report.figures.curves import draw_curves
-    from kerasdl.report.figures.gradients import draw_gradients
+    from kerasdl.report.figures.gradients import draw_gradient_epochs, draw_gradients
     from kerasdl.report.figures.heatmap import draw_heatmap
     from kerasdl.report.figures.overlaps import draw_image_scores, draw_overlays
     from kerasdl.report.figures.parallel import draw_parallel
@@ -67,6 +67,7 @@ def draw_all(evidence: Evidence) -> list[Picture]:
         yield draw_curves(evidence)
         yield draw_arms(evidence)
         yield draw_gradients(evidence)
+        yield draw_gradient_epochs(evidence)
         yield draw_confusion(evidence)
         yield draw_class_accuracies(evidence)
         yield draw_confused(evidence)

@@ -17,7 +17,7 @@ PAGE_NAME = "report.html"
 FIGURES_NAME = "figures"
 # Only figures of the report's own names are ever removed: a reader may keep pictures beside them.
 _OWN_NAMES = re.compile(
-    r"(ranking|curves|heatmap|parallel|regions|arms|gradients|confusion|classes|disagreements|confused|overlaps|overlays|"
+    r"(ranking|curves|heatmap|parallel|regions|arms|gradients|gradient-epochs|confusion|classes|disagreements|confused|overlaps|overlays|"
     r"augmented|setting-\d+)\.png"
 )
 

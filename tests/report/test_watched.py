@@ -13,7 +13,7 @@ from kerasdl.report.answer import answer
 from kerasdl.report.arms import arms_answer, arms_tables, find_arms, pairs
 from kerasdl.report.evidence import gather
 from kerasdl.report.figures.arms import draw_arms
-from kerasdl.report.figures.gradients import draw_gradients
+from kerasdl.report.figures.gradients import draw_gradient_epochs, draw_gradients
 from kerasdl.report.figures.regions import draw_regions
 from kerasdl.report.findings import find_all
 from kerasdl.report.gradients import courses, find_gradients, gradient_table
@@ -75,6 +75,24 @@ def test_where_gradients_vanish_and_explode_is_said_and_counted(make_run: MakeRu
         page = write_report(run).read_text(encoding="utf-8")
         assert 'id="gradients"' in page
         assert str(escape(vanish)) in page
+
+
+def test_the_most_different_configurations_are_drawn_by_epoch(make_run: MakeRun) -> None:
+    shares = {"tanh": 1e-6, "relu": 1e5, "linear": 0.5, "elu": 20.0, "gelu": 0.0}
+    run = make_run([{"activation": name} for name in shares])
+    with add(run, gradients(lambda trial: shares[trial["activation"]])) as run:
+        evidence = gather(run)
+        picture = draw_gradient_epochs(evidence)
+        assert picture is not None
+        drawn = {axes.get_title().removeprefix("activation "): axes for axes in picture.figure.axes}
+        best = evidence.table["activation"].iloc[0]
+        assert set(drawn) == {"tanh", "relu", "linear", *({best} - {"gelu"})}
+        # Of ten layers those at 0, 30, 60, 90 and 100 % of the way; 95 % is the last but one, or the last, once.
+        lines = drawn["tanh"].lines
+        np.testing.assert_allclose([line.get_ydata()[0] for line in lines], 1e-6 ** (1 - np.array([0, 3, 5, 8, 9]) / 9))
+        assert all(list(line.get_xdata()) == [1, 2] for line in lines)
+        assert 'id="gradients"' in write_report(run).read_text(encoding="utf-8")
+        assert (run.path / "figures" / "gradient-epochs.png").is_file()
 
 
 def test_gradients_that_keep_their_size_are_said_to(make_run: MakeRun) -> None:
@@ -210,4 +228,10 @@ def test_nothing_is_shown_of_what_was_not_watched(make_run: MakeRun) -> None:
         evidence = gather(run)
         assert (gradient_table(evidence), list(find_gradients(evidence))) == (None, [])
         assert (arms_tables(evidence), list(find_arms(evidence)), arms_answer(evidence)) == ([], [], [])
-        assert draw_gradients(evidence) is draw_arms(evidence) is draw_regions(evidence) is None
+        assert (
+            draw_gradient_epochs(evidence)
+            is draw_gradients(evidence)
+            is draw_arms(evidence)
+            is draw_regions(evidence)
+            is None
+        )
