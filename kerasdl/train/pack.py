@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasdl.collection import uncollected
 from kerasdl.data import Dataset
 from kerasdl.train.answers import Answers, answers, joined
 from kerasdl.train.backends import current_backend
@@ -76,7 +77,8 @@ class PackTrainer:
     def _initialize(self) -> None:
         states = []
         for number, seat in enumerate(self._seats):
-            model = build(seat.member.longest)
+            with uncollected():
+                model = build(seat.member.longest)
             if number == 0:
                 self._dataset, self._body = dataset_of(model, self._dataset), body_of(model)
                 split = self._dataset.train

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasdl.collection import uncollected
 from kerasdl.data import Dataset
 from kerasdl.train import Trial, numbers
 from kerasdl.train.backends import current_backend
@@ -150,7 +151,8 @@ def blueprint(trial: Trial, dataset: Dataset, watch: Watch | None = None) -> Blu
     Raises:
         UserError: The model has nothing of what is to be watched.
     """
-    model = build(trial)
+    with uncollected():
+        model = build(trial)
     dataset = dataset_of(model, dataset)
     obstacle = _obstacle(trial, model, dataset)
     architecture = f"configuration {trial.configuration}"
