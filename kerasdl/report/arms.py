@@ -16,7 +16,7 @@ from kerasdl.report.evidence import Evidence
 from kerasdl.report.finding import Finding
 from kerasdl.report.statistics import ALPHA, MeanTest, holm, mean_test
 from kerasdl.report.tables import Table
-from kerasdl.report.words import change, is_share, mean_with_half, metric_name, number, score, setting_name, value
+from kerasdl.report.words import change, is_share, mean_of, metric_name, number, score, setting_name, value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,8 +143,7 @@ class Row:
         if not len(known):
             return "never"
         missing = f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else ""
-        low, high = mean_test(known).interval()
-        return mean_with_half(self.metric, float(known.mean()), (high - low) / 2) + missing
+        return mean_of(self.metric, known) + missing
 
     def difference(self) -> str:
         """Returns on - off with its corrected 95 % interval."""

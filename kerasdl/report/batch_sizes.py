@@ -1,7 +1,7 @@
 """Batch sizes: what they reach, what an epoch costs, and how noisy the loss is."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from kerasdl.report.scores import Scores, is_numeric, key
 from kerasdl.report.statistics import mean_test
 from kerasdl.report.tables import Table
 from kerasdl.report.training import by_configuration
-from kerasdl.report.words import mean_with_half, metric_name, number, plural, value
+from kerasdl.report.words import mean_of, metric_name, number, plural, value
 
 SETTING = "batch_size"
 
@@ -41,13 +41,13 @@ def batch_size_table(evidence: Evidence) -> Table | None:
     scores = evidence.scores
     if SETTING not in scores.varying or evidence.curves.empty:
         return None
-    rows = []
+    rows, measured = [], _measured(evidence)
     for level in scores.levels(SETTING):
         # A seed is what repeats: other settings are averaged within it.
         reached = [column[np.isfinite(column)] for column in scores.values[_members(scores, level)].T]
         means = [float(column.mean()) for column in reached if len(column)]
         cells = [value(level), _shown(scores.objective, means, scores.overlap)]
-        cells += [_shown("", _by_seed(evidence, level, name, reduce), scores.overlap) for name, reduce in _MEASURED]
+        cells += [_shown("", own, scores.overlap) for own in measured[key(level)]]
         rows.append(cells)
     head = ["batch size", metric_name(scores.objective), "seconds per epoch", "noise of the training loss"]
     head.append("noise of the validation loss")
@@ -83,13 +83,18 @@ _MEASURED: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = (
 )
 
 
-def _by_seed(evidence: Evidence, level: Any, name: str, reduce: Callable[[np.ndarray], np.ndarray]) -> list[float]:
-    """Averages a number of each curve over configurations, seed by seed, those that completed all seeds."""
-    curves = by_configuration(evidence.scores, evidence.curves, name)
-    groups = [reduce(curves[index]) for index in _members(evidence.scores, level) if index in curves]
-    most = max(map(len, groups), default=0)
-    whole = [group for group in groups if len(group) == most]
-    return [float(mean) for mean in np.mean(whole, axis=0)] if whole else []
+def _measured(evidence: Evidence) -> dict[str, list[list[float]]]:
+    """Returns what `_MEASURED` names for each batch size, by seed: means over configurations that completed all."""
+    scores = evidence.scores
+    found: dict[str, list[list[float]]] = {key(level): [] for level in scores.levels(SETTING)}
+    for name, reduce in _MEASURED:
+        curves = by_configuration(scores, evidence.curves, name)
+        for level in scores.levels(SETTING):
+            groups = [reduce(curves[index]) for index in _members(scores, level) if index in curves]
+            most = max(map(len, groups), default=0)
+            whole = [group for group in groups if len(group) == most]
+            found[key(level)].append([float(mean) for mean in np.mean(whole, axis=0)] if whole else [])
+    return found
 
 
 def find_batch_sizes(evidence: Evidence) -> Iterator[Finding]:
@@ -102,8 +107,9 @@ def find_batch_sizes(evidence: Evidence) -> Iterator[Finding]:
     if len(levels) < 2 or not is_numeric(levels) or not scores.matched(SETTING):
         return
     ends = levels[0], levels[-1]
-    seconds = [float(np.mean(_by_seed(evidence, level, *_MEASURED[0]) or [math.nan])) for level in ends]
-    noises = [np.array(_by_seed(evidence, level, *_MEASURED[1])) for level in ends]
+    measured = _measured(evidence)
+    seconds = [float(np.mean(measured[key(level)][0] or [math.nan])) for level in ends]
+    noises = [np.array(measured[key(level)][1]) for level in ends]
     if len(noises[0]) != len(noises[1]) or not (np.concatenate(noises) > 0).all() or not min(seconds) > 0:
         return
     test = mean_test(np.log(noises[0] / noises[1]), overlap=scores.overlap)
@@ -124,11 +130,7 @@ def find_batch_sizes(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _shown(metric: str, values: list[float], overlap: float) -> str:
-    known = [one for one in values if math.isfinite(one)]
-    if not known:
-        return "unknown"
+def _shown(metric: str, values: Sequence[float], overlap: float) -> str:
     # Seeds that ran side by side have the same share of the time; that says nothing of its error.
-    alike = len(set(known)) == 1
-    low, high = (math.nan, math.nan) if alike else mean_test(known, overlap=overlap).interval()
-    return mean_with_half(metric, float(np.mean(known)), (high - low) / 2)
+    known = [one for one in values if math.isfinite(one)]
+    return mean_of(metric, known[:1] if len(set(known)) == 1 else known, overlap)

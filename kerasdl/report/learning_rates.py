@@ -10,9 +10,8 @@ from kerasdl.report.evidence import Evidence
 from kerasdl.report.finding import Finding
 from kerasdl.report.scores import key
 from kerasdl.report.shortfalls import learning_bounds
-from kerasdl.report.statistics import mean_test, wilson
 from kerasdl.report.tables import Table
-from kerasdl.report.words import listed, mean_with_half, metric_name, number, plural, score, value
+from kerasdl.report.words import listed, mean_of, metric_name, number, plural, score, share_of, value
 
 SETTING = "learning_rate"
 # With fewer of them there is no range to speak of.
@@ -90,19 +89,21 @@ def learning_rate_table(evidence: Evidence) -> Table | None:
     found, bounds = ends(evidence), learning_bounds(evidence)
     if not found or bounds is None:
         return None
-    overlap = evidence.scores.overlap
+    objective, overlap = evidence.scores.objective, evidence.scores.overlap
     rows = [
         [
             value(one.rate),
-            *(_share(count, one.trials) for count in (one.learned, one.short, one.diverged)),
-            _shown(evidence.scores.objective, one.accuracy, overlap),
-            _shown("", one.loss, overlap),
+            *(
+                share_of(count, one.trials) if one.trials else "none ended"
+                for count in (one.learned, one.short, one.diverged)
+            ),
+            mean_of(objective, one.accuracy, overlap, none="none"),
+            mean_of("", one.loss, overlap, none="none"),
         ]
         for one in found
     ]
-    head = ["learning rate", "learned", "learned too little", "diverged", metric_name(evidence.scores.objective)]
+    head = ["learning rate", "learned", "learned too little", "diverged", metric_name(objective)]
     head.append("training loss at the end")
-    objective = evidence.scores.objective
     note = (
         f"Learned: at least half of what the best trial did beyond guessing, {metric_name(objective)} of "
         f"{score(objective, bounds.limit)} or more. Diverged: the loss is not finite{_above(evidence)}. "
@@ -115,21 +116,6 @@ def learning_rate_table(evidence: Evidence) -> Table | None:
 def _above(evidence: Evidence) -> str:
     worst = guessing_loss(evidence)
     return f", or ends above {number(worst, 3)}, that of guessing all classes alike" if math.isfinite(worst) else ""
-
-
-def _share(count: int, trials: int) -> str:
-    if not trials:
-        return "none ended"
-    low, high = wilson(count, trials)
-    return f"{count} of {trials} ({100 * low:.0f} to {100 * high:.0f}\u00a0%)"
-
-
-def _shown(metric: str, values: np.ndarray, overlap: float) -> str:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return "none"
-    low, high = mean_test(known, overlap=overlap).interval()
-    return mean_with_half(metric, float(known.mean()), (high - low) / 2)
 
 
 def find_learning_rates(evidence: Evidence) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from kerasdl.report.evidence import Evidence
 from kerasdl.report.finding import Finding
 from kerasdl.report.statistics import ALPHA, mean_test
 from kerasdl.report.tables import Table
-from kerasdl.report.words import change, listed, mean_with_half, metric_name, plural, score, span
+from kerasdl.report.words import change, listed, mean_of, metric_name, plural, score, span
 
 
 def find_refined(evidence: Evidence) -> Iterator[Finding]:
@@ -53,7 +53,7 @@ def find_retrained(evidence: Evidence) -> Iterator[Finding]:
     for one in found:
         if metric in one["test"]:
             name = scores.describe(scores.configurations.index(int(one["configuration"])))
-            parts.append(f"{name} {_shown(metric, one['test'][metric])}")
+            parts.append(f"{name} {mean_of(metric, one['test'][metric], none='diverged')}")
     if parts:
         yield Finding(
             f"Trained once more on training and validation rows, and tested once ({metric_name(f'test_{metric}')}, "
@@ -80,7 +80,7 @@ def retrained_table(evidence: Evidence) -> Table | None:
                 scores.describe(scores.configurations.index(number_)),
                 f"{one['epochs']}",
                 score(scores.objective, float(before[number_]["mean"])),
-                *(_shown(name, one["test"].get(name, [])) for name in metrics),
+                *(mean_of(name, one["test"].get(name, []), none="diverged") for name in metrics),
             ]
         )
     head = ["", "configuration", "epochs", f"{metric_name(scores.objective)} in the search"]
@@ -92,10 +92,3 @@ def retrained_table(evidence: Evidence) -> Table | None:
         [True, False, *(True for _ in head[2:])],
         note="Tested once, after all choices were made; means ± half of the 95\u00a0% interval over seeds.",
     )
-
-
-def _shown(metric: str, values: list[float]) -> str:
-    if not values:
-        return "diverged"
-    low, high = mean_test(values).interval()
-    return mean_with_half(metric, float(np.mean(values)), (high - low) / 2)

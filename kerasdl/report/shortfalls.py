@@ -7,8 +7,7 @@ import numpy as np
 
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.finding import Finding
-from kerasdl.report.statistics import wilson
-from kerasdl.report.words import listed, metric_name, plural, score
+from kerasdl.report.words import listed, metric_name, plural, score, share_of
 
 # Repeats from which a share of them says anything.
 FEWEST = 5
@@ -64,12 +63,7 @@ def find_shortfalls(evidence: Evidence) -> Iterator[Finding]:
     mixed.sort(key=lambda index: short[index] / counts[index])
     never = int(((short == 0) & (counts > 0)).sum())
     always = int(((short == counts) & (counts > 0)).sum())
-    shares = []
-    for index in mixed:
-        low, high = wilson(float(short[index]), float(counts[index]))
-        shares.append(
-            f"{scores.describe(index)}: {short[index]} of {counts[index]} ({100 * low:.0f} to {100 * high:.0f}\u00a0%)"
-        )
+    shares = [f"{scores.describe(index)}: {share_of(int(short[index]), int(counts[index]))}" for index in mixed]
     yield Finding(
         f"{short.sum()} of {plural(int(counts.sum()), 'trial')} learned less than half of what the best did beyond "
         f"guessing: below {score(scores.objective, limit)} {metric_name(scores.objective)}, between "

@@ -4,6 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from kerasdl.report.statistics import mean_test, wilson
+
 MINUS = "\u2212"
 
 
@@ -116,6 +120,29 @@ def mean_with_half(name: str, mean: float, half: float) -> str:
     if not math.isfinite(half):
         return shown
     return f"{shown} ± {change(name, half, with_unit=False, signed=False) if is_share(name) else number(half, 2)}"
+
+
+def mean_of(name: str, values: Sequence[float] | np.ndarray, overlap: float = 0.0, *, none: str = "unknown") -> str:
+    """Returns the mean of values with half of its 95 % interval.
+
+    Args:
+        name: The metric that they are of; empty for other numbers.
+        values: Independent values, NaN where unknown.
+        overlap: As for `kerasdl.report.statistics.mean_test`.
+        none: What to return where no value is known.
+    """
+    known = np.asarray(values, dtype="float64")
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return none
+    low, high = mean_test(known, overlap=overlap).interval()
+    return mean_with_half(name, float(known.mean()), (high - low) / 2)
+
+
+def share_of(count: int, total: int) -> str:
+    """Returns a count with Wilson's 95 % interval of its share: `"1 of 5 (4 to 62 %)"`."""
+    low, high = wilson(float(count), float(total))
+    return f"{count} of {total} ({100 * low:.0f} to {100 * high:.0f}\u00a0%)"
 
 
 def plural(count: int, noun: str) -> str:
