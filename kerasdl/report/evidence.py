@@ -67,6 +67,11 @@ class Evidence:
         return self.run.gradients()
 
     @cached_property
+    def first_gradients(self) -> "pd.DataFrame":
+        """What was seen of gradients in the first epoch: findings need no more, and all of them may be millions."""
+        return self.run.gradients(epoch=1)
+
+    @cached_property
     def measures(self) -> "pd.DataFrame":
         """What was measured between epochs."""
         return self.run.measures()

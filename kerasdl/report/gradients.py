@@ -69,7 +69,7 @@ def courses(evidence: Evidence, epoch: int) -> list[Course]:
     Returns:
         One for each configuration that was watched, the best first.
     """
-    seen = evidence.gradients
+    seen = evidence.first_gradients if epoch == 1 else evidence.gradients
     if seen.empty:
         return []
     if epoch < 0:

@@ -372,8 +372,11 @@ class Run:
         names = ("program", "member", "asked", "done")
         return {row["trial"]: Place(*(row[name] for name in names)) for row in self._rows(query)}
 
-    def gradients(self) -> "pd.DataFrame":
+    def gradients(self, epoch: int | None = None) -> "pd.DataFrame":
         """Returns what was seen of gradients, where the study has a `[watch]` table.
+
+        Args:
+            epoch: Of this epoch alone; 1 is the first.
 
         Returns:
             One row per trial, epoch, weight and quantity: columns `trial`, `configuration`, `seed`, `epoch`,
@@ -383,8 +386,12 @@ class Run:
         import pandas as pd
 
         columns = ["trial", "configuration", "seed", *GRADIENT_COLUMNS]
-        query = f"SELECT {', '.join(columns)} FROM gradient JOIN trial USING (trial) ORDER BY trial, epoch, position"
-        found = pd.DataFrame([tuple(row) for row in self._rows(query)], columns=columns)
+        of = "" if epoch is None else "WHERE epoch = ?"
+        query = (
+            f"SELECT {', '.join(columns)} FROM gradient JOIN trial USING (trial) {of} ORDER BY trial, epoch, position"
+        )
+        rows = self._rows(query, *([] if epoch is None else [epoch]))
+        found = pd.DataFrame([tuple(row) for row in rows], columns=columns)
         return found.astype(dict.fromkeys(STATISTICS, float))
 
     def measures(self) -> "pd.DataFrame":

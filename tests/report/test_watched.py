@@ -66,6 +66,8 @@ def test_where_gradients_vanish_and_explode_is_said_and_counted(make_run: MakeRu
         # Half of the fall in logarithms, of ten layers that each lose the same.
         assert "happens down to layer 5 of 10" in vanish
         assert "more than 1,000 times the last layer's in 1 of 3 configurations" in explode
+        seen = evidence.gradients
+        assert evidence.first_gradients.equals(seen[seen["epoch"] == 1].reset_index(drop=True))
         table = gradient_table(evidence)
         assert table is not None
         assert len(table.rows) == 3
