@@ -88,13 +88,13 @@ class Programs:
         )
         compiled = backend.compiled(evaluate, brief=brief), backend.compiled(results, brief=brief)
         self._compiled = (epoch, compiled[0])
+        # Where the members are in the state, the data, and the rows of full batches and of the rest.
+        self._axes = (0, None, None, None) if shared_order else (0, None, 1, 0)
         if self.together:
             self.epoch: Callable[..., Any] = epoch
             self.evaluate, self.results = compiled
         else:
-            order = None if shared_order else 0
-            own_rows = (0, None, None if shared_order else 1, order)
-            self.epoch = _in_turn(epoch, own_rows, members)
+            self.epoch = _in_turn(epoch, self._axes, members)
             self.evaluate = _in_turn(compiled[0], (0, None), members)
             self.results = _in_turn(compiled[1], (0,), members)
         if probe is not None:
@@ -113,7 +113,8 @@ class Programs:
     def prepare(self, state: Any, data: Any, full: Any, rest: Any, chunks: list[Any]) -> None:
         """Compiles what an epoch needs without running it, so that another thread can meanwhile run another pack."""
         if not self.together:
-            state, full, rest = (_member(part, 0, axis) for part, axis in ((state, 0), (full, 1), (rest, 0)))
+            parts = zip((state, data, full, rest), self._axes, strict=True)
+            state, data, full, rest = (_member(part, 0, axis) for part, axis in parts)
         self._compiled[0].prepare(state, data, full, rest)
         for batch in chunks:
             self._compiled[1].prepare(state, batch)
