@@ -90,7 +90,8 @@ class _Follow(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         done = self._before.batch + batch + 1
         self._tell(done, self._batches.count)
-        if self._within and self._checkpoints is not None and self._checkpoints.due and done < self._batches.count:
+        within = self._within and done < self._batches.count
+        if within and self._checkpoints is not None and self._checkpoints.due(self._member.longest.number):
             current_backend().settle(self.model)
             self._keep(self._stands(done), self._checkpoints)
 
@@ -114,7 +115,8 @@ class _Follow(keras.callbacks.Callback):
                 self._finish(trial, self, own)
         self.model.stop_training = self.stopped
         goes_on = not self.stopped and epoch + 1 < self._member.longest.epochs
-        if goes_on and self._checkpoints is not None and self._checkpoints.due_after(epoch + 1):
+        number = self._member.longest.number
+        if goes_on and self._checkpoints is not None and self._checkpoints.due_after(epoch + 1, number):
             self._keep(self.standing, self._checkpoints)
 
     def _keep(self, standing: Standing, checkpoints: Checkpoints) -> None:
@@ -171,7 +173,10 @@ def _train(
         probe = FitProbe(member.trials, model, dataset, watch)
         make = functools.partial(_Follow, member, ordered, recorder, finish, checkpoints, within=within, probe=probe)
         follow = make()
-        found = checkpoints.find([longest.number], KIND) if checkpoints else None
+        found = None
+        if checkpoints is not None:
+            checkpoints.begin(longest.number)
+            found = checkpoints.find([longest.number], KIND)
         if found is not None:
             try:
                 follow.resume(found, model)

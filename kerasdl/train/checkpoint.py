@@ -48,16 +48,19 @@ class Checkpoints:
         self._directory = directory
         self._seconds = math.inf if seconds is None else seconds
         self._epochs = epochs
-        self._next = time.monotonic() + self._seconds
+        self._next: dict[int, float] = {}
 
-    @property
-    def due(self) -> bool:
+    def begin(self, key: int) -> None:
+        """Counts the time until the first one of a pack from now."""
+        self._next[key] = time.monotonic() + self._seconds
+
+    def due(self, key: int) -> bool:
         """Whether it is time for another, within an epoch too."""
-        return time.monotonic() >= self._next
+        return time.monotonic() >= self._next[key]
 
-    def due_after(self, epoch: int) -> bool:
+    def due_after(self, epoch: int, key: int) -> bool:
         """Whether one is to be written at the end of an epoch, of which 1 is the first."""
-        return self.due or (self._epochs is not None and epoch % self._epochs == 0)
+        return self.due(key) or (self._epochs is not None and epoch % self._epochs == 0)
 
     def save(self, key: int, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint in the place of the one before; a kill at any moment leaves one of the two.
@@ -76,7 +79,7 @@ class Checkpoints:
             os.fsync(file.fileno())
         Path(file.name).replace(self._path(key))
         now = time.monotonic()
-        self._next = now + max(self._seconds, LEAST_RATIO * (now - started))
+        self._next[key] = now + max(self._seconds, LEAST_RATIO * (now - started))
 
     def find(self, trials: Sequence[int], kind: str) -> Checkpoint | None:
         """Finds the checkpoint that holds some trials.
@@ -101,6 +104,7 @@ class Checkpoints:
     def discard(self, key: int) -> None:
         """Deletes a checkpoint, if it is there."""
         self._path(key).unlink(missing_ok=True)
+        self._next.pop(key, None)
         self._tidy("*.partial")
 
     def clear(self) -> None:

@@ -3,9 +3,9 @@
 import functools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -28,6 +28,15 @@ from kerasdl.train.scoring import confusion
 from kerasdl.train.seats import Member, Seat
 from kerasdl.train.trial import BatchTeller, Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Watch
+
+
+class _Computed(NamedTuple):
+    """What an epoch came to: the members' metrics, what was seen of its steps, what was measured, its seconds."""
+
+    logs: list[Logs]
+    seen: list[np.ndarray]
+    measured: np.ndarray | None
+    seconds: float
 
 
 class PackTrainer:
@@ -68,7 +77,7 @@ class PackTrainer:
         self._timed = timed
         self._key = min(self._numbers())
         self.trained = self._stepped = 0
-        self._tell = BatchTeller(recorder)
+        self._tell_batch = BatchTeller(recorder)
         self._initialize()
         self._data = resident(self._dataset, self._program.model, len(members))
         self._make_programs()
@@ -124,7 +133,7 @@ class PackTrainer:
     def _step_ended(self) -> None:
         self._stepped += 1
         turns = 1 if self._programs.together else len(self._seats)
-        self._tell(self._stepped, turns * self._steps())
+        self._tell_batch(self._stepped, turns * self._steps())
 
     def prepare(self) -> None:
         """Compiles what the first epoch needs, in a thread of its own perhaps."""
@@ -132,79 +141,93 @@ class PackTrainer:
         chunks = {len(chunk[0]): chunk for chunk in (*self._data.validation, *self._data.test)}
         self._programs.prepare(tuple(self._state), self._data.train, _device(full), _device(rest), [*chunks.values()])
 
+    @property
+    def ended(self) -> bool:
+        """Whether every member has ended."""
+        return all(seat.ended for seat in self._seats)
+
     def run(self, how: str) -> None:
         """Trains until every member has ended, telling the recorder of each start, each epoch and each end.
 
         Args:
             how: A sentence on why they run together.
         """
-        for _ in self.epochs(how):
-            pass
+        self.begin(how)
+        while not self.ended:
+            self.compute()
+            self.tell()
 
-    def epochs(self, how: str) -> Iterator[int]:
-        """Trains as `run` does, and stops after each epoch until the next is asked for.
-
-        Args:
-            how: A sentence on why they run together.
-
-        Yields:
-            The epoch that ended; 1 is the first.
-        """
+    def begin(self, how: str) -> None:
+        """Tells the recorder that the members begin to train."""
+        if self._checkpoints is not None:
+            self._checkpoints.begin(self._key)
         trials = [trial for seat in self._seats for trial in seat.member.trials]
         self._recorder.started(trials, f"{how}; {self.choice.why}" if self.choice.why else how, self.trained)
         if not self.trained:
-            self._measure(0)
-        while any(not seat.ended for seat in self._seats):
-            epoch = self.trained + 1
-            started = time.perf_counter()
-            full, rest = batches(self._orders(epoch), self._batch_size)
-            self._begin_epoch(epoch)
-            self._stepped = 0
-            state, metrics, seen = self._programs.epoch(
-                tuple(self._state), self._data.train, _device(full), _device(rest)
-            )
-            self._state = State(*state)
-            self._tell_seen(epoch, seen)
-            logs = self._logs(metrics, self._score(self._data.validation))
-            seconds = time.perf_counter() - started
-            self._end_epoch(epoch, logs, seconds / sum(not seat.ended for seat in self._seats))
-            self.trained = epoch
-            self._measure(epoch)
-            self._keep(epoch)
-            self._regroup(epoch, seconds)
-            yield epoch
-        if self._checkpoints is not None:
+            self._tell_measures(self._measured())
+
+    def compute(self) -> None:
+        """Trains the next epoch, in a thread of its own perhaps; the recorder hears of nothing but batches."""
+        started = time.perf_counter()
+        full, rest = batches(self._orders(self.trained + 1), self._batch_size)
+        self._begin_epoch(self.trained + 1)
+        self._stepped = 0
+        state, metrics, seen = self._programs.epoch(tuple(self._state), self._data.train, _device(full), _device(rest))
+        self._state = State(*state)
+        logs = self._logs(metrics, self._score(self._data.validation))
+        rows = [keras.ops.convert_to_numpy(one) for one in seen]
+        self._computed = _Computed(logs, rows, self._measured(), time.perf_counter() - started)
+
+    def tell(self, beside: int = 1) -> None:
+        """Tells the recorder what `compute` came to.
+
+        Args:
+            beside: How many packs were trained meanwhile, itself among them, which share the time.
+        """
+        logs, seen, measured, seconds = self._computed
+        epoch = self.trained + 1
+        self._tell_seen(epoch, seen)
+        self._end_epoch(epoch, logs, seconds / beside / sum(not seat.ended for seat in self._seats))
+        self.trained = epoch
+        self._tell_measures(measured)
+        self._keep(epoch)
+        self._regroup(epoch, seconds)
+        if self.ended and self._checkpoints is not None:
             self._checkpoints.discard(self._key)
 
-    def _tell_seen(self, epoch: int, seen: list[Any]) -> None:
+    def _tell_seen(self, epoch: int, seen: list[np.ndarray]) -> None:
         if self._watch is None or self._program.observer is None:
             return
-        (rows,) = (keras.ops.convert_to_numpy(one) for one in seen)
+        (rows,) = seen
         if self._programs.together:
             rows = np.swapaxes(rows, 0, 1)
-        own = {
-            trial.number: rows[seat.position][:: self._watch.every]
-            for seat in self._seats
-            for trial in seat.member.trials
-            if seat.lasted(trial, epoch)
-        }
+        own = {number: rows[place][:: self._watch.every] for number, place in self._lasting(epoch)}
         self._watch.tell(epoch, self._program.observer.names, own)
 
-    def _measure(self, epoch: int) -> None:
-        if self._watch is None or self._probe is None:
-            return
+    def _measured(self) -> np.ndarray | None:
+        """Measures every member, `(members, batches, measures)`, where that is asked for."""
+        if self._probe is None:
+            return None
         measured = [
             self._programs.measure(tuple(self._state), tuple(part[rows] for part in self._data.train))
             for rows in probed_rows(len(self._dataset.train), self._batch_size)
         ]
-        rows = np.stack([keras.ops.convert_to_numpy(one) for one in measured], axis=1)
-        own = {
-            trial.number: rows[seat.position]
+        return np.stack([keras.ops.convert_to_numpy(one) for one in measured], axis=1)
+
+    def _tell_measures(self, rows: np.ndarray | None) -> None:
+        if self._watch is None or self._probe is None or rows is None:
+            return
+        own = {number: rows[place] for number, place in self._lasting(self.trained)}
+        self._watch.tell_measures(self.trained, self._probe.names, own)
+
+    def _lasting(self, epoch: int) -> list[tuple[int, int]]:
+        """Returns the numbers of the trials that an epoch is part of, with their members' places in the stack."""
+        return [
+            (trial.number, seat.position)
             for seat in self._seats
             for trial in seat.member.trials
             if seat.lasted(trial, epoch)
-        }
-        self._watch.tell_measures(epoch, self._probe.names, own)
+        ]
 
     def _regroup(self, epoch: int, seconds: float) -> None:
         """Lets the members that ended go, where a smaller program repays its making."""
@@ -341,11 +364,7 @@ class PackTrainer:
 
     def _keep(self, epoch: int) -> None:
         """Writes a checkpoint where it is time for one."""
-        if (
-            self._checkpoints is None
-            or not self._checkpoints.due_after(epoch)
-            or all(seat.ended for seat in self._seats)
-        ):
+        if self._checkpoints is None or self.ended or not self._checkpoints.due_after(epoch, self._key):
             return
         self._checkpoints.save(self._key, checkpoint_of(epoch, self._state, self._seats))
 

@@ -34,12 +34,14 @@ class Pack:
         fused: Whether the program is kerasdl's; else Keras' `fit` trains them one after another.
         timed: A name for what they build where steps must be timed to know whether running all at once is faster than
             one after another.
+        share: An estimate of the memory that it needs, as a share of what a pack may use.
     """
 
     members: tuple[Member, ...]
     how: str
     fused: bool = True
     timed: str | None = None
+    share: float = 1.0
 
     @property
     def trials(self) -> list[Trial]:
@@ -109,7 +111,7 @@ def plan(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint], memory: i
         built = blueprints[members[0].longest.configuration]
         size = max(1, int(budget // built.member_bytes))
         count = -(-len(members) // size)
-        packs += [_pack(tuple(part), built) for part in _even_parts(members, count)]
+        packs += [_pack(tuple(part), built, budget) for part in _even_parts(members, count)]
     return packs
 
 
@@ -127,7 +129,7 @@ def _members(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint]) -> li
     return [Member(tuple(sorted(group, key=lambda trial: trial.epochs))) for group in alike.values()]
 
 
-def _pack(members: tuple[Member, ...], built: Blueprint) -> Pack:
+def _pack(members: tuple[Member, ...], built: Blueprint, budget: int) -> Pack:
     backend = keras.backend.backend()
     if built.obstacle:
         return Pack(members, f"alone, by Keras' fit on {backend}: {built.obstacle}", fused=False)
@@ -137,7 +139,8 @@ def _pack(members: tuple[Member, ...], built: Blueprint) -> Pack:
     how = f"pack of {len(members)} on {backend}{stages}"
     if len(members) == 1:
         how = f"alone, as one program on {backend}: no other trial builds the same program{stages}"
-    return Pack(members, how, timed=built.architecture if built.timed else None)
+    share = len(members) * built.member_bytes / budget
+    return Pack(members, how, timed=built.architecture if built.timed else None, share=share)
 
 
 def blueprint(trial: Trial, dataset: Dataset, watch: Watch | None = None) -> Blueprint:

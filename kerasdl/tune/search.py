@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from kerasdl.errors import UserError
 from kerasdl.runs import Run, RunWriter, TrialResult
 from kerasdl.train import Outcome, Trial
 from kerasdl.train.alone import train_alone
+from kerasdl.train.backends import current_backend
 from kerasdl.train.pack import PackTrainer
 from kerasdl.train.seats import Member
 from kerasdl.train.trial import first_line
-from kerasdl.tune.ahead import Turn, made_ahead
 from kerasdl.tune.baselines import train_baselines
 from kerasdl.tune.computed import check_computed
 from kerasdl.tune.conclude import conclude
@@ -32,6 +32,7 @@ from kerasdl.tune.recorder import RunRecorder
 from kerasdl.tune.refine import narrowed, varied
 from kerasdl.tune.regions import Regions
 from kerasdl.tune.retrain import lengths, retrain
+from kerasdl.tune.side_by_side import SideBySide, Turn
 from kerasdl.tune.space import Dimension, Range
 from kerasdl.tune.study import Study
 from kerasdl.tune.tracking import Tracking
@@ -204,8 +205,15 @@ class Search:
         self._progress.round(trials, done, self._planned(len(settings), proposals))
         todo = [trial for trial in trials if trial.number not in done]
         recorder = RunRecorder(self._writer, self._study.goal.name, self._progress, self._interruption, self._tracking)
-        for turn in made_ahead(self._planned_packs(todo), functools.partial(self._trainer, recorder)):
-            self._train(turn, recorder)
+        make = functools.partial(self._trainer, recorder)
+        packs = self._planned_packs(todo)
+        if self._compares_seconds:
+            side_by_side = SideBySide(packs, make, self._record_programs, 1, UNDISTURBED)
+        else:
+            side_by_side = SideBySide(packs, make, self._record_programs, current_backend().packs_at_once())
+        for turn in side_by_side.turns():
+            if not turn.trained:
+                self._train_alone(turn, recorder)
             self._regions.keep(trial.number for trial in turn.pack.trials)
             self._keep_weights()
             drop_answers(self._writer, self._read, self._study.repeats)
@@ -232,36 +240,26 @@ class Search:
                 self._fail([trial], errors[trial.configuration], "not trained: its model could not be built")
         return self.maker.packs(trials, blueprints, self._memory)
 
-    def _train(self, turn: Turn, recorder: RunRecorder) -> None:
-        pack = turn.pack
-        if not self._compares_seconds:
-            turn.make_next()
-        if pack.fused:
-            error = _error_in(lambda: self._run(turn))
-            if error is None:
-                return
+    def _train_alone(self, turn: Turn, recorder: RunRecorder) -> None:
+        """Lets Keras' `fit` train what is left of a pack."""
+        pack, how = turn.pack, turn.pack.how
+        if turn.error is not None:
+            error = _error_line(turn.error)
             how = f"alone, by Keras' fit on {keras.backend.backend()}: as one program it failed with {error}"
-        else:
-            how = pack.how
         dataset = self.maker.dataset_of(pack.trials[0])
         for member in pack.members:
             left = [trial for trial in member.trials if trial.number not in recorder.ended]
             if not left:
                 continue
-            member = Member(tuple(left))
             self._writer.record_programs([[{trial.number: trial.epochs for trial in left}]])
-            alone = functools.partial(train_alone, member, dataset, recorder, how, self._checkpoints, self._watch)
-            error = _error_in(alone)
-            if error is not None:
-                self._fail([trial for trial in left if trial.number not in recorder.ended], error, how)
+            try:
+                train_alone(Member(tuple(left)), dataset, recorder, how, self._checkpoints, self._watch)
+            except Exception as error:  # noqa: BLE001 - whatever a user's model raises is a result of the trial
+                line = _error_line(error)
+                self._fail([trial for trial in left if trial.number not in recorder.ended], line, how)
 
-    def _run(self, turn: Turn) -> None:
-        pack, trainer = turn.pack, turn.trainer()
+    def _record_programs(self, pack: Pack, trainer: PackTrainer) -> None:
         self._writer.record_programs(pack.programs(together=trainer.choice.together), trainer.trained)
-        undisturbed = trainer.trained + UNDISTURBED
-        for epoch in trainer.epochs(pack.how):
-            if epoch == undisturbed:
-                turn.make_next()
 
     @property
     def _compares_seconds(self) -> bool:
@@ -305,12 +303,8 @@ class Search:
         self._writer.keep_weights([int(number) for number in kept["trial"]])
 
 
-def _error_in(action: Callable[[], Any]) -> str | None:
-    """Runs an action; returns its error as a line, unless it is the user's to mend or the whole run's."""
-    try:
-        action()
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a user's model raises is a result of the trial
-        return first_line(error)
-    return None
+def _error_line(error: Exception) -> str:
+    """Returns an error as a line, or raises it where it is the user's to mend or the whole run's."""
+    if isinstance(error, UserError | MemoryError):
+        raise error
+    return first_line(error)

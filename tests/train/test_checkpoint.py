@@ -144,9 +144,28 @@ def test_a_checkpoint_is_found_by_any_of_its_trials_and_by_no_other(tmp_path):
 
 
 def test_checkpoints_are_not_written_more_often_than_asked(tmp_path):
-    assert not Checkpoints(tmp_path, seconds=100).due
-    eager = Checkpoints(tmp_path, seconds=0)
-    assert eager.due
-    counted = Checkpoints(tmp_path, seconds=None, epochs=2)
-    assert not counted.due
-    assert [epoch for epoch in range(1, 6) if counted.due_after(epoch)] == [2, 4]
+    def begun(**options):
+        checkpoints = Checkpoints(tmp_path, **options)
+        checkpoints.begin(3)
+        return checkpoints
+
+    assert not begun(seconds=100).due(3)
+    assert begun(seconds=0).due(3)
+    counted = begun(seconds=None, epochs=2)
+    assert not counted.due(3)
+    assert [epoch for epoch in range(1, 6) if counted.due_after(epoch, 3)] == [2, 4]
+
+
+def test_packs_side_by_side_are_kept_each_in_its_own_time(tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("kerasdl.train.checkpoint.time.monotonic", lambda: now)
+    checkpoints = Checkpoints(tmp_path / "kept", seconds=30)
+    checkpoints.begin(1)
+    now = 20.0
+    checkpoints.begin(2)
+    now = 31.0
+    assert checkpoints.due(1) and not checkpoints.due(2)
+    checkpoints.save(1, Checkpoint(4, {"kind": "pack", "trials": [1]}, {}))
+    assert not checkpoints.due(1)
+    now = 51.0
+    assert checkpoints.due(2) and not checkpoints.due(1)

@@ -22,15 +22,20 @@ Each file offers the same functions, and only these files import a backend:
 - `quick_layers()`: within this `with` statement Keras' layers compute the same in the way that suits the device; `pure`
   does so, too.
 - `settle(model)`: lets a model's variables hold what `fit` has made of them, in the middle of an epoch.
+- `packs_at_once()`: how many packs of small operations may train at once, in threads.
 - `device()`: what it computes on, in words. `free_memory()`: bytes that are free there.
 """
 
 import importlib
+import os
 import random
 from types import ModuleType
 
 import numpy as np
 import psutil
+
+# Each holds its members and its program in memory.
+MOST_AT_ONCE = 4
 
 
 def current_backend() -> ModuleType:
@@ -48,6 +53,11 @@ def set_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     current_backend().set_seed(seed)
+
+
+def most_at_once() -> int:
+    """Returns how many packs may train at once on processors, each of which keeps little more than one busy."""
+    return min(MOST_AT_ONCE, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def free_host_memory() -> int:

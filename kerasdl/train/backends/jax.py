@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kerasdl.train.backends import free_host_memory
+from kerasdl.train.backends import free_host_memory, most_at_once
 from kerasdl.train.backends.jax_depthwise import on_processor
 
 
@@ -166,6 +166,10 @@ def settle(model: Any) -> None:
 def device() -> str:
     first = jax.devices()[0]
     return f"{first.platform}: {first.device_kind}"
+
+
+def packs_at_once() -> int:
+    return most_at_once() if jax.default_backend() == "cpu" else 1
 
 
 def free_memory() -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.ops.parallel_for import pfor
 
-from kerasdl.train.backends import free_host_memory
+from kerasdl.train.backends import free_host_memory, most_at_once
 from kerasdl.train.backends.tensorflow_pure import pure
 
 __all__ = ["pure"]
@@ -150,6 +150,10 @@ def device() -> str:
         return "cpu"
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "unknown")
     return f"gpu: {name}"
+
+
+def packs_at_once() -> int:
+    return 1 if tf.config.list_physical_devices("GPU") else most_at_once()
 
 
 def free_memory() -> int:

@@ -189,5 +189,10 @@ def device() -> str:
     return f"gpu: {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "cpu"
 
 
+def packs_at_once() -> int:
+    """Python calls each operation, and only one thread at a time runs Python."""
+    return 1
+
+
 def free_memory() -> int:
     return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else free_host_memory()
