@@ -31,7 +31,7 @@ from kerasdl.train.watching import Watch
 
 
 class _Computed(NamedTuple):
-    """What an epoch came to: the members' metrics, what was seen of its steps, what was measured, its seconds."""
+    """What an epoch came to: the members' metrics, what was seen of its steps, what was measured, its share of the time."""
 
     logs: list[Logs]
     seen: list[np.ndarray]
@@ -116,6 +116,7 @@ class PackTrainer:
             shared_order=self._shared_order,
             together=self.choice.together,
             steps=math.inf if self._thorough else self._epochs() * self._steps(),
+            scorings=math.inf if self._thorough else self._epochs() * len(self._data.validation),
             convolves=self._timed is not None,
             probe=self._probe,
             after_step=self._step_ended,
@@ -166,8 +167,12 @@ class PackTrainer:
         if not self.trained:
             self._tell_measures(self._measured())
 
-    def compute(self) -> None:
-        """Trains the next epoch, in a thread of its own perhaps; the recorder hears of nothing but batches."""
+    def compute(self, beside: int = 1) -> None:
+        """Trains the next epoch, in a thread of its own perhaps; the recorder hears of nothing but batches.
+
+        Args:
+            beside: How many packs train now, itself among them, which share the processors and the time.
+        """
         started = time.perf_counter()
         full, rest = batches(self._orders(self.trained + 1), self._batch_size)
         self._begin_epoch(self.trained + 1)
@@ -176,18 +181,15 @@ class PackTrainer:
         self._state = State(*state)
         logs = self._logs(metrics, self._score(self._data.validation))
         rows = [keras.ops.convert_to_numpy(one) for one in seen]
-        self._computed = _Computed(logs, rows, self._measured(), time.perf_counter() - started)
+        measured = self._measured()
+        self._computed = _Computed(logs, rows, measured, (time.perf_counter() - started) / beside)
 
-    def tell(self, beside: int = 1) -> None:
-        """Tells the recorder what `compute` came to.
-
-        Args:
-            beside: How many packs were trained meanwhile, itself among them, which share the time.
-        """
+    def tell(self) -> None:
+        """Tells the recorder what `compute` came to."""
         logs, seen, measured, seconds = self._computed
         epoch = self.trained + 1
         self._tell_seen(epoch, seen)
-        self._end_epoch(epoch, logs, seconds / beside / sum(not seat.ended for seat in self._seats))
+        self._end_epoch(epoch, logs, seconds / sum(not seat.ended for seat in self._seats))
         self.trained = epoch
         self._tell_measures(measured)
         self._keep(epoch)

@@ -18,6 +18,9 @@ TIMED_STEPS = 3
 # sooner without XLA, and each of its steps then takes 0.3 to 0.5 ms longer. On JAX the study `mlp` takes 0.9 times as
 # long with 330 steps and 1.6 times with 1,100.
 BRIEF_STEPS = {"jax": 300, "tensorflow": 1500}
+# The same of programs that score rows: TensorFlow makes one 0.7 s sooner without XLA, and it takes as long to run and a
+# third more of the processors.
+BRIEF_SCORINGS = {"jax": 0, "tensorflow": 100}
 # With fewer steps to come, no program of convolutions is worth timing: the two that would be timed take longer to make.
 FEWEST_TIMED_STEPS = 100
 # How much faster than one after another all at once can be hoped to be, where it is not known.
@@ -53,6 +56,7 @@ class Programs:
         shared_order: Whether all see the same batches.
         together: Whether one program runs them all at once.
         steps: How many steps a member takes in all; where training was interrupted they make the same programs again.
+        scorings: How often rows are scored in all.
         convolves: Whether steps hold convolutions.
         probe: Who measures members between epochs, by `measure(state, batch)`.
         after_step: Called after each step of an epoch, where the backend has no loop of its own.
@@ -67,6 +71,7 @@ class Programs:
         shared_order: bool,
         together: bool,
         steps: float,
+        scorings: float,
         convolves: bool = False,
         probe: Probe | None = None,
         after_step: Callable[[], None] = lambda: None,
@@ -78,7 +83,9 @@ class Programs:
             step = backend.map_members(step, (0, None if shared_order else 0))
             evaluate = backend.map_members(evaluate, (0, None))
             results = backend.map_members(results, (0,))
-        brief = steps * (1 if self.together else members) < BRIEF_STEPS.get(keras.backend.backend(), 0)
+        turns = 1 if self.together else members
+        brief = steps * turns < BRIEF_STEPS.get(keras.backend.backend(), 0)
+        quick = brief or scorings * turns < BRIEF_SCORINGS.get(keras.backend.backend(), 0)
         observer = program.observer
         seen: tuple[int, ...] | None = None if observer is None else (len(observer.names), observer.numbers)
         if seen is not None and self.together:
@@ -86,7 +93,7 @@ class Programs:
         epoch = backend.epoch_program(
             step, lambda state: results(state[METRICS]), seen, after_step, convolves=convolves, brief=brief
         )
-        compiled = backend.compiled(evaluate, brief=brief), backend.compiled(results, brief=brief)
+        compiled = backend.compiled(evaluate, brief=quick), backend.compiled(results, brief=quick)
         self._compiled = (epoch, compiled[0])
         # Where the members are in the state, the data, and the rows of full batches and of the rest.
         self._axes = (0, None, None, None) if shared_order else (0, None, 1, 0)

@@ -33,7 +33,6 @@ class _Course:
         trainer: Who trains it; `None` where no program of kerasdl's does.
         error: What making the trainer raised.
         work: What a thread does for it now.
-        beside: How many packs trained when that began, itself among them.
         training: Whether it trains; before, it is only made ready.
         epochs: How many it trained.
     """
@@ -42,7 +41,6 @@ class _Course:
     trainer: PackTrainer | None = None
     error: Exception | None = None
     work: "Future[None] | None" = None
-    beside: int = 1
     training: bool = False
     epochs: int = 0
 
@@ -136,8 +134,7 @@ class SideBySide:
 
     def _compute(self, course: _Course, pool: ThreadPoolExecutor) -> None:
         assert course.trainer is not None
-        course.beside = sum(one.training for one in self._courses)
-        course.work = pool.submit(course.trainer.compute)
+        course.work = pool.submit(course.trainer.compute, sum(one.training for one in self._courses))
 
     def _worked(self, course: _Course, pool: ThreadPoolExecutor) -> Iterator[Turn]:
         assert course.work is not None and course.trainer is not None
@@ -148,7 +145,7 @@ class SideBySide:
             return
         try:
             work.result()
-            course.trainer.tell(course.beside)
+            course.trainer.tell()
         except Exception as error:  # noqa: BLE001 - as above
             yield self._failed(course, error)
             return
