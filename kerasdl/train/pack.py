@@ -31,9 +31,9 @@ from kerasdl.train.watching import Watch
 
 
 class _Computed(NamedTuple):
-    """What an epoch came to: the members' metrics, what was seen of its steps, what was measured, its share of the time."""
+    """What an epoch came to: the members' metrics, what was seen of steps, what was measured, its share of the time."""
 
-    logs: list[Logs]
+    logs: Sequence[Logs]
     seen: list[np.ndarray]
     measured: np.ndarray | None
     seconds: float
@@ -284,7 +284,7 @@ class PackTrainer:
         columns |= {f"val_{name}": keras.ops.convert_to_numpy(value) for name, value in validation.items()}
         return [{name: float(value[seat.position]) for name, value in columns.items()} for seat in self._seats]
 
-    def _end_epoch(self, epoch: int, logs: list[dict[str, float]], share: float) -> None:
+    def _end_epoch(self, epoch: int, logs: Sequence[Logs], share: float) -> None:
         rows: dict[int, Logs] = {}
         ending: list[tuple[Seat, list[Trial]]] = []
         for seat, own in zip(self._seats, logs, strict=True):

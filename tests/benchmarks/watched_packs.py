@@ -64,7 +64,12 @@ def _epochs(options: Options, directory: Path, watch: dict[str, object] | None, 
     trials = maker.trials(settings)
     progress.round(trials, set(), None)
     (pack,) = maker.packs(trials, maker.blueprints(trials)[0])
-    return PackTrainer(pack.members, maker.dataset_of(trials[0]), recorder, pack.timed, None, seen).epochs(pack.how)
+    trainer = PackTrainer(pack.members, maker.dataset_of(trials[0]), recorder, pack.timed, None, seen)
+    trainer.begin(pack.how)
+    while not trainer.ended:
+        trainer.compute()
+        trainer.tell()
+        yield trainer.trained
 
 
 def table(medians: Mapping[Case, Facts], options: Options) -> str:

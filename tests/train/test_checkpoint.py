@@ -19,8 +19,7 @@ class KeptUntil(Checkpoints):
         super().__init__(directory, seconds=0.0 if batch else None, epochs=1)
         self._last = (epoch, batch)
 
-    @property
-    def due(self):
+    def due(self, key):
         return bool(self._last[1])
 
     def save(self, key, checkpoint):
