@@ -207,11 +207,10 @@ class Search:
         recorder = RunRecorder(self._writer, self._study.goal.name, self._progress, self._interruption, self._tracking)
         make = functools.partial(self._trainer, recorder)
         packs = self._planned_packs(todo)
+        width, undisturbed = current_backend().packs_at_once(), 0
         if self._compares_seconds:
-            side_by_side = SideBySide(packs, make, self._record_programs, 1, UNDISTURBED)
-        else:
-            side_by_side = SideBySide(packs, make, self._record_programs, current_backend().packs_at_once())
-        for turn in side_by_side.turns():
+            width, undisturbed = min(width, 1), UNDISTURBED
+        for turn in SideBySide(packs, make, self._record_programs, width, undisturbed).turns():
             if not turn.trained:
                 self._train_alone(turn, recorder)
             self._regions.keep(trial.number for trial in turn.pack.trials)

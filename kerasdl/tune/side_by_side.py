@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kerasdl.train.pack import PackTrainer
 from kerasdl.tune.planner import Pack
@@ -45,6 +45,18 @@ class _Course:
     epochs: int = 0
 
 
+class _Here(Executor):
+    """Does work at once, in the thread of the caller."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*arguments, **options))
+        except Exception as error:  # noqa: BLE001 - as in a thread, whoever asks for the result is told
+            future.set_exception(error)
+        return future
+
+
 class SideBySide:
     """Trains packs in threads; the thread of the caller makes them and tells what comes of them.
 
@@ -55,7 +67,7 @@ class SideBySide:
         packs: All that is to be trained, in the order in which they begin.
         make: Makes the trainer of a pack that runs as one program.
         begin: Told of each such pack when it begins to train.
-        width: How many packs may train at once.
+        width: How many packs may train at once, in threads; 0 for one after another in the thread of the caller.
         undisturbed: How many epochs of a program run before the next is made beside it.
     """
 
@@ -69,19 +81,20 @@ class SideBySide:
     ) -> None:
         self._coming = deque(packs)
         self._make, self._begin = make, begin
-        self._width, self._undisturbed = width, undisturbed
+        self._width, self._undisturbed = max(width, 1), undisturbed
+        self._executor: Executor = ThreadPoolExecutor(width + 1, thread_name_prefix="pack") if width else _Here()
         self._courses: list[_Course] = []
 
     def turns(self) -> Iterator[Turn]:
         """Trains; gives each pack when it has ended, has failed, or has to be trained by `fit` now."""
-        with ThreadPoolExecutor(self._width + 1, thread_name_prefix="pack") as pool:
+        with self._executor:
             while self._coming or self._courses:
                 for course in [one for one in self._courses if one.work is not None and one.work.done()]:
-                    yield from self._worked(course, pool)
+                    yield from self._worked(course)
                 while (ready := self._next_ready()) is not None:
-                    yield from self._begun(ready, pool)
+                    yield from self._begun(ready)
                 if self._may_make():
-                    self._make_next(pool)
+                    self._make_next()
                 else:
                     wait([one.work for one in self._courses if one.work is not None], return_when=FIRST_COMPLETED)
 
@@ -90,7 +103,7 @@ class SideBySide:
             return False
         return all(one.epochs >= self._undisturbed for one in self._courses)
 
-    def _make_next(self, pool: ThreadPoolExecutor) -> None:
+    def _make_next(self) -> None:
         course = _Course(self._coming.popleft())
         self._courses.append(course)
         if not course.pack.fused:
@@ -100,7 +113,7 @@ class SideBySide:
         except Exception as error:  # noqa: BLE001 - it is told when the pack's turn comes
             course.error = error
         else:
-            course.work = pool.submit(course.trainer.prepare)
+            course.work = self._executor.submit(course.trainer.prepare)
 
     def _next_ready(self) -> _Course | None:
         """Returns a pack that is ready and may train beside those that do."""
@@ -118,7 +131,7 @@ class SideBySide:
                 return course
         return None
 
-    def _begun(self, course: _Course, pool: ThreadPoolExecutor) -> Iterator[Turn]:
+    def _begun(self, course: _Course) -> Iterator[Turn]:
         if course.trainer is None:
             self._courses.remove(course)
             yield Turn(course.pack, False, course.error)
@@ -130,13 +143,13 @@ class SideBySide:
             yield self._failed(course, error)
             return
         course.training = True
-        self._compute(course, pool)
+        self._compute(course)
 
-    def _compute(self, course: _Course, pool: ThreadPoolExecutor) -> None:
+    def _compute(self, course: _Course) -> None:
         assert course.trainer is not None
-        course.work = pool.submit(course.trainer.compute, sum(one.training for one in self._courses))
+        course.work = self._executor.submit(course.trainer.compute, sum(one.training for one in self._courses))
 
-    def _worked(self, course: _Course, pool: ThreadPoolExecutor) -> Iterator[Turn]:
+    def _worked(self, course: _Course) -> Iterator[Turn]:
         assert course.work is not None and course.trainer is not None
         work, course.work = course.work, None
         if not course.training:
@@ -154,7 +167,7 @@ class SideBySide:
             self._courses.remove(course)
             yield Turn(course.pack, True)
         else:
-            self._compute(course, pool)
+            self._compute(course)
 
     def _failed(self, course: _Course, error: Exception) -> Turn:
         self._courses.remove(course)

@@ -22,7 +22,8 @@ Each file offers the same functions, and only these files import a backend:
 - `quick_layers()`: within this `with` statement Keras' layers compute the same in the way that suits the device; `pure`
   does so, too.
 - `settle(model)`: lets a model's variables hold what `fit` has made of them, in the middle of an epoch.
-- `packs_at_once()`: how many packs of small operations may train at once, in threads.
+- `packs_at_once()`: how many packs of small operations may train at once, in threads; 0 where packs train in the
+  main thread only.
 - `device()`: what it computes on, in words. `free_memory()`: bytes that are free there.
 """
 

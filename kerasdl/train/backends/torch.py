@@ -190,8 +190,8 @@ def device() -> str:
 
 
 def packs_at_once() -> int:
-    """Python calls each operation, and only one thread at a time runs Python."""
-    return 1
+    """Recording a program changes PyTorch for all threads, so that none may build a model meanwhile."""
+    return 0
 
 
 def free_memory() -> int:
