@@ -122,6 +122,35 @@ def test_convolutions_and_pooling_equal_fit_whichever_way_is_faster(training, im
         assert ("times as long" in choice.why) or ("mapping over them fails" in choice.why)
 
 
+@pytest.mark.parametrize("seeds", [(0, 0), (0, 1)], ids=["the same rows", "other rows"])
+def test_members_in_turn_are_compiled_before_they_train(training, images, monkeypatch, seeds):
+    from kerasdl.train.pack import PackTrainer
+
+    monkeypatch.setattr(PackTrainer, "_steps_to_come", lambda trainer: 1)
+
+    def build(rate):
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 2)),
+                keras.layers.Conv2D(4, 3),
+                keras.layers.Flatten(),
+                keras.layers.Dense(5, "softmax"),
+            ]
+        )
+        model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
+        return model
+
+    makers = [lambda rate=rate: build(rate) for rate in (0.1, 0.01)]
+    members = [
+        training.member(make, number, seed) for number, (make, seed) in enumerate(zip(makers, seeds, strict=True))
+    ]
+    trainer = PackTrainer(members, images, training.Recorder(), timed="a small network")
+    assert not trainer.choice.together
+    trainer.prepare()
+    trainer.run("in turn")
+    assert trainer.ended
+
+
 def test_a_member_equals_itself_alone_and_in_any_order(training, dense, table):
     rates = [0.001, 0.01, 0.1]
     members = [
