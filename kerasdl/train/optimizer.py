@@ -144,7 +144,8 @@ class OptimizerProgram:
         """Turns what travels through the program into tensors shaped as the trainable variables."""
         if not self.flat:
             return tensors
-        pieces = keras.ops.split(tensors[0], np.cumsum(self._sizes)[:-1].tolist())
+        ends = np.cumsum(self._sizes).tolist()
+        pieces = [tensors[0][end - size : end] for end, size in zip(ends, self._sizes, strict=True)]
         return [keras.ops.reshape(piece, shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
 
     def unpack_host(self, values: list[np.ndarray]) -> list[np.ndarray]:
