@@ -77,7 +77,9 @@ def test_a_small_budget_splits_a_pack_evenly(packs):
 
     maker = TrialMaker(study, study.load_data())
     one = maker.blueprints(maker.trials({0: study.settings({"learning_rate": 0.1})}))[0][0]
-    sizes = [len(pack.members) for pack in packs(study, memory=4 * one.member_bytes)]
+    split = packs(study, memory=4 * one.member_bytes)
+    sizes = [len(pack.members) for pack in split]
+    assert [pack.share for pack in split] == [pytest.approx(size / 4) for size in sizes]
     assert sizes == [3, 3, 4]
     assert [len(pack.members) for pack in packs(study, memory=1)] == [1] * 10
 
