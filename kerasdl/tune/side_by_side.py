@@ -82,7 +82,9 @@ class SideBySide:
         self._coming = deque(packs)
         self._make, self._begin = make, begin
         self._width, self._undisturbed = max(width, 1), undisturbed
-        self._executor: Executor = ThreadPoolExecutor(width + 1, thread_name_prefix="pack") if width else _Here()
+        # One beside those that train, so that it is ready when one of them ends.
+        self._most = width + 1
+        self._executor: Executor = ThreadPoolExecutor(self._most, thread_name_prefix="pack") if width else _Here()
         self._courses: list[_Course] = []
 
     def turns(self) -> Iterator[Turn]:
@@ -99,7 +101,7 @@ class SideBySide:
                     wait([one.work for one in self._courses if one.work is not None], return_when=FIRST_COMPLETED)
 
     def _may_make(self) -> bool:
-        if not self._coming or len(self._courses) > self._width:
+        if not self._coming or len(self._courses) >= self._most:
             return False
         return all(one.epochs >= self._undisturbed for one in self._courses)
 

@@ -134,12 +134,12 @@ def test_an_interruption_ends_all(trainer: type[Trainer]) -> None:
 
 
 def test_without_threads_all_is_done_in_the_callers(trainer: type[Trainer]) -> None:
-    """One thing after another: a program is recorded while no model is built."""
+    """One pack after another: none is made while another trains."""
     doing: list[str] = []
 
     class Noting(trainer):  # type: ignore[misc,valid-type]
         def __init__(self, pack: Pack) -> None:
-            assert not self.together
+            doing.append(f"make {pack.how}")
             super().__init__(pack)
 
         def compute(self, beside: int = 1) -> None:
@@ -149,7 +149,7 @@ def test_without_threads_all_is_done_in_the_callers(trainer: type[Trainer]) -> N
 
     turns = trained([pack("a"), pack("cannot compute"), pack("b")], Noting, width=0)
     assert [name for name, turn in turns.items() if turn.trained] == ["a", "b"]
-    assert doing == [*"aabb"]
+    assert doing == ["make a", "a", "a", "make cannot compute", "make b", "b", "b"]
 
 
 def test_results_are_those_of_one_pack_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

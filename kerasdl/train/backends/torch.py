@@ -190,7 +190,7 @@ def device() -> str:
 
 
 def packs_at_once() -> int:
-    """Recording a program changes PyTorch for all threads, so that none may build a model meanwhile."""
+    """Recording a program changes PyTorch for all threads, and `forget` ends those that are there."""
     return 0
 
 
