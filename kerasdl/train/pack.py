@@ -181,8 +181,9 @@ class PackTrainer:
         self._state = State(*state)
         logs = self._logs(metrics, self._score(self._data.validation))
         rows = [keras.ops.convert_to_numpy(one) for one in seen]
-        measured = self._measured()
-        self._computed = _Computed(logs, rows, measured, (time.perf_counter() - started) / beside)
+        # What is measured between epochs is no part of what training costs.
+        seconds = (time.perf_counter() - started) / beside
+        self._computed = _Computed(logs, rows, self._measured(), seconds)
 
     def tell(self) -> None:
         """Tells the recorder what `compute` came to."""

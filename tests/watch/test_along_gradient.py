@@ -1,5 +1,6 @@
 """What is measured along the gradient, against softmax regression by hand in NumPy's float64."""
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,6 +82,24 @@ def linear() -> Any:
     model = keras.Sequential([keras.Input((6,)), outputs])
     model.compile(keras.optimizers.SGD(RATE), "sparse_categorical_crossentropy")
     return model
+
+
+def test_measuring_is_no_part_of_an_epochs_seconds(measured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kerasdl.train import pack
+
+    hours = 0
+    measure = pack.PackTrainer._measured
+
+    def slowly(trainer: Any) -> Any:
+        nonlocal hours
+        hours += 1
+        return measure(trainer)
+
+    monkeypatch.setattr(pack, "time", SimpleNamespace(perf_counter=lambda: time.perf_counter() + 3600 * hours))
+    monkeypatch.setattr(pack.PackTrainer, "_measured", slowly)
+    outcomes = measured(linear, (0,), epochs=2).outcomes
+    assert hours == 3
+    assert 0 < outcomes[0].seconds < 3600
 
 
 def test_measures_before_training_are_those_by_hand(measured: Any) -> None:
