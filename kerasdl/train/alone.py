@@ -55,6 +55,7 @@ class _Follow(keras.callbacks.Callback):
         self._probe = probe
         self._member, self._batches, self._recorder, self._finish = member, batches, recorder, finish
         self._checkpoints, self._within = checkpoints, within
+        self._number = member.longest.number
         self.progress = Progress(member.longest.early_stopping)
         self.standing = Standing()
         self.stopped = False
@@ -91,7 +92,7 @@ class _Follow(keras.callbacks.Callback):
         done = self._before.batch + batch + 1
         self._tell(done, self._batches.count)
         within = self._within and done < self._batches.count
-        if within and self._checkpoints is not None and self._checkpoints.due(self._member.longest.number):
+        if within and self._checkpoints is not None and self._checkpoints.due(self._number):
             current_backend().settle(self.model)
             self._keep(self._stands(done), self._checkpoints)
 
@@ -115,13 +116,11 @@ class _Follow(keras.callbacks.Callback):
                 self._finish(trial, self, own)
         self.model.stop_training = self.stopped
         goes_on = not self.stopped and epoch + 1 < self._member.longest.epochs
-        number = self._member.longest.number
-        if goes_on and self._checkpoints is not None and self._checkpoints.due_after(epoch + 1, number):
+        if goes_on and self._checkpoints is not None and self._checkpoints.due_after(epoch + 1, self._number):
             self._keep(self.standing, self._checkpoints)
 
     def _keep(self, standing: Standing, checkpoints: Checkpoints) -> None:
-        number = self._member.longest.number
-        checkpoints.save(number, checkpoint_of(number, standing, self.model, self.progress))
+        checkpoints.save(self._number, checkpoint_of(self._number, standing, self.model, self.progress))
 
 
 def train_alone(

@@ -20,7 +20,7 @@ TIMED_STEPS = 3
 BRIEF_STEPS = {"jax": 300, "tensorflow": 1500}
 # The same of programs that score rows: TensorFlow makes one 0.7 s sooner without XLA, and it takes as long to run and a
 # third more of the processors.
-BRIEF_SCORINGS = {"jax": 0, "tensorflow": 100}
+BRIEF_SCORINGS = {"tensorflow": 100}
 # With fewer steps to come, no program of convolutions is worth timing: the two that would be timed take longer to make.
 FEWEST_TIMED_STEPS = 100
 # How much faster than one after another all at once can be hoped to be, where it is not known.

@@ -126,7 +126,7 @@ class SideBySide:
             if course.training:
                 continue
             together = [*training, course]
-            if training and not (all(_is_narrow(one.pack) for one in together) and _fit(together)):
+            if training and not (all(_is_narrow(one.pack) for one in together) and _have_memory(together)):
                 # Others that come after it do not pass it, or it would never begin.
                 return None
             if course.work is None:
@@ -180,6 +180,6 @@ def _is_narrow(pack: Pack) -> bool:
     return pack.fused and pack.timed is None
 
 
-def _fit(courses: Sequence[_Course]) -> bool:
+def _have_memory(courses: Sequence[_Course]) -> bool:
     """Whether packs fit into the memory that one of them may use."""
     return sum(one.pack.share for one in courses) <= 1

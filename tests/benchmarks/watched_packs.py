@@ -37,7 +37,7 @@ def paired(options: Options) -> Facts:
 
 
 def _epochs(options: Options, directory: Path, watch: dict[str, object] | None, stack: ExitStack) -> Iterator[int]:
-    """Makes a pack that writes a run, and returns what trains it epoch by epoch."""
+    """Makes a pack that writes a run, and trains it an epoch at a time."""
     from kerasdl.runs import Run, RunWriter
     from kerasdl.train.pack import PackTrainer
     from kerasdl.tune import Study

@@ -1,12 +1,12 @@
 """Which rows a benchmark has: each file on each runtime, provider and setting that really loads here."""
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from kerasdl import backend
+from kerasdl.cores import cores
 from kerasdl.export.benchmark.runners import MODULES
 from kerasdl.export.benchmark.settings import Settings
 from kerasdl.export.benchmark.sources import Source
@@ -59,12 +59,6 @@ class Missing:
 
     what: str
     reason: str
-
-
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def find_candidates(sources: Sequence[Source], settings: Settings) -> tuple[list[Candidate], list[Missing]]:

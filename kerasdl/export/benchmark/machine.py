@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 
 from kerasdl import __version__
-from kerasdl.export.benchmark.candidates import cores
+from kerasdl.cores import cores
 
 
 def describe() -> dict[str, Any]:

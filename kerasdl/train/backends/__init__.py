@@ -28,12 +28,13 @@ Each file offers the same functions, and only these files import a backend:
 """
 
 import importlib
-import os
 import random
 from types import ModuleType
 
 import numpy as np
 import psutil
+
+from kerasdl.cores import cores
 
 # Each holds its members and its program in memory.
 MOST_AT_ONCE = 4
@@ -58,7 +59,7 @@ def set_seed(seed: int) -> None:
 
 def most_at_once() -> int:
     """Returns how many packs may train at once on processors, each of which keeps little more than one busy."""
-    return min(MOST_AT_ONCE, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(MOST_AT_ONCE, cores())
 
 
 def free_host_memory() -> int:
