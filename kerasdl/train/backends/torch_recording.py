@@ -1,17 +1,20 @@
 """Records what a function does on PyTorch as a list of operations, and shortens the list."""
 
-import warnings
+import operator
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 import torch
 from torch._decomp import get_decompositions
-from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.passes.dialect.common.cse_pass import CSEPass
+from torch.fx import Graph, Node
+from torch.fx.passes.shape_prop import _extract_tensor_metadata
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from kerasdl.train.backends.torch_shortening import convert_numbers, join_products, leave_out, reorder
+from kerasdl.train.backends.torch_joining import join_additions, take_quick_roots
+from kerasdl.train.backends.torch_player import player
+from kerasdl.train.backends.torch_shortening import Recording, changes_nothing, convert_numbers, join_products, reorder
 
 _OPERATIONS = torch.ops.aten
 
@@ -19,7 +22,8 @@ _OPERATIONS = torch.ops.aten
 _UNCHECKED = get_decompositions(
     [_OPERATIONS.binary_cross_entropy.default, _OPERATIONS.binary_cross_entropy_backward.default]
 )
-_FILLED = {_OPERATIONS.zeros_like.default: 0, _OPERATIONS.ones_like.default: 1}
+# What these give does not depend on the numbers they are given.
+_FILLED = (_OPERATIONS.zeros_like.default, _OPERATIONS.ones_like.default)
 
 
 def record(function: Callable[..., Any], tensors: list[Any], structure: Any) -> tuple[Callable[..., Any], Any]:
@@ -31,7 +35,7 @@ def record(function: Callable[..., Any], tensors: list[Any], structure: Any) -> 
         structure: How they are put together.
 
     Returns:
-        A function of the flat tensors that gives flat tensors, and the structure of these.
+        A function of the flat tensors that gives a tuple of flat tensors, and the structure of these.
     """
     output_structures: list[Any] = []
 
@@ -40,65 +44,107 @@ def record(function: Callable[..., Any], tensors: list[Any], structure: Any) -> 
         output_structures.append(output_structure)
         return tuple(outputs)
 
-    module = make_fx(torch.func.functionalize(flat, remove="mutations"), decomposition_table=_UNCHECKED)(*tensors)
-    leave_out(module)
-    module = CSEPass()(module).graph_module
-    _fold_constants(module)
-    reorder(module)
+    recorder = _Recorder(tensors)
+    with recorder:
+        outputs = torch.func.functionalize(flat, remove="mutations")(*tensors)
+    recording = recorder.finish(outputs)
+    reorder(recording)
     if tensors and tensors[0].device.type == "cpu":
-        convert_numbers(module)
-        join_products(module)
-    module.graph.eliminate_dead_code()
-    module.recompile()
-    return _player(module, tensors), output_structures[-1]
+        convert_numbers(recording)
+        join_products(recording)
+        join_additions(recording)
+        take_quick_roots(recording)
+    recording.graph.eliminate_dead_code()
+    return player(recording), output_structures[-1]
 
 
-def _player(module: GraphModule, tensors: list[Any]) -> Callable[..., Any]:
-    with warnings.catch_warnings():
-        # TorchScript is only the player of a finished list of operations here; PyTorch warns that it is deprecated.
-        warnings.simplefilter("ignore")
-        try:
-            return torch.jit.trace(module, tuple(tensors), check_trace=False)
-        except RuntimeError:
-            # It cannot take some operations' optional arguments (the gradient of a convolution without a bias); the
-            # recording then plays itself, a little slower.
-            return module
+class _Recorder(TorchDispatchMode):
+    """Keeps the operations that depend on given tensors, each once; what does not depend on them is a constant.
+
+    Args:
+        tensors: The tensors.
+    """
+
+    def __init__(self, tensors: list[Any]) -> None:
+        super().__init__()
+        self._graph = Graph()
+        self._constants: dict[str, torch.Tensor] = {}
+        # By identity, which a tensor shares with others after its end.
+        self._nodes: dict[int, tuple[ref[Any], Node]] = {}
+        self._known: dict[Any, Node] = {}
+        for number, tensor in enumerate(tensors):
+            self._keep(tensor, self._graph.placeholder(f"argument{number}"))
+
+    def finish(self, outputs: tuple[Any, ...]) -> Recording:
+        """Returns what was recorded, with these tensors as its results."""
+        self._graph.output(tuple(self._node(output) for output in outputs))
+        return Recording(self._graph, self._constants)
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, arguments: tuple[Any, ...] = (), options: dict[str, Any] | None = None
+    ) -> Any:
+        options = options or {}
+        if operation in _UNCHECKED:
+            with self:
+                return _UNCHECKED[operation](*arguments, **options)
+        given = [one for one in pytree.tree_leaves((arguments, options)) if isinstance(one, torch.Tensor)]
+        draws = torch.Tag.nondeterministic_seeded in operation.tags
+        known = any(self._found(one) is not None for one in given)
+        if known and operation is _OPERATIONS._local_scalar_dense.default:
+            raise RuntimeError("the function asks for a tensor's value, which differs from step to step")
+        result = operation(*arguments, **options)
+        if (known and operation not in _FILLED) or draws:
+            self._record(operation, arguments, options, result, draws=draws)
+        return result
+
+    def _record(self, operation: Any, arguments: Any, options: Any, result: Any, *, draws: bool) -> None:
+        first = arguments[0] if arguments else None
+        if isinstance(result, torch.Tensor) and changes_nothing(operation, arguments, options, result):
+            self._nodes[id(result)] = (ref(result), self._node(first))
+            return
+        if not isinstance(result, torch.Tensor | tuple | list):
+            # A shape, for instance, is the same in every step.
+            return
+        own = pytree.tree_map_only(torch.Tensor, self._node, (arguments, options))
+        key = None if draws else (operation, _comparable(own))
+        node = self._known.get(key)
+        if node is None:
+            node = self._graph.call_function(operation, *own)
+            if key is not None:
+                self._known[key] = node
+        if isinstance(result, torch.Tensor):
+            self._keep(result, node)
+            return
+        for place, one in enumerate(result):
+            if isinstance(one, torch.Tensor):
+                part = self._known.get((node, place))
+                if part is None:
+                    part = self._known[node, place] = self._graph.call_function(operator.getitem, (node, place))
+                self._keep(one, part)
+
+    def _keep(self, tensor: torch.Tensor, node: Node) -> None:
+        self._nodes[id(tensor)] = (ref(tensor), node)
+        if "tensor_meta" not in node.meta:
+            node.meta["tensor_meta"] = _extract_tensor_metadata(tensor)
+
+    def _found(self, tensor: torch.Tensor) -> Node | None:
+        held, node = self._nodes.get(id(tensor), (None, None))
+        return node if held is not None and held() is tensor else None
+
+    def _node(self, tensor: torch.Tensor) -> Node:
+        node = self._found(tensor)
+        if node is None:
+            name = f"constant{len(self._constants)}"
+            self._constants[name] = tensor.detach()
+            node = self._graph.get_attr(name)
+            self._keep(tensor, node)
+        return node
 
 
-def _fold_constants(module: GraphModule) -> None:
-    """Computes once what does not depend on the arguments."""
-    values: dict[Node, Any] = {}
-    for node in list(module.graph.nodes):
-        if node.op == "get_attr":
-            values[node] = getattr(module, node.target)
-        elif node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
-            found = _constant(node, values)
-            if found is not None:
-                values[node] = found
-                name = f"_folded{len(values)}"
-                module.register_buffer(name, found)
-                with module.graph.inserting_before(node):
-                    folded = module.graph.get_attr(name)
-                folded.meta = node.meta
-                values[folded] = found
-                node.replace_all_uses_with(folded)
-                module.graph.erase_node(node)
-
-
-def _constant(node: Node, values: dict[Node, Any]) -> torch.Tensor | None:
-    shape = getattr(node.meta.get("tensor_meta"), "shape", None)
-    if shape is None:
-        return None
-    if node.target in _FILLED:
-        meta = node.meta["tensor_meta"]
-        device = node.meta["val"].device if "val" in node.meta else None
-        return torch.full(tuple(shape), _FILLED[node.target], dtype=meta.dtype, device=device)
-    if torch.Tag.nondeterministic_seeded in node.target.tags or any(
-        argument not in values for argument in node.all_input_nodes
-    ):
-        return None
-    arguments, named = pytree.tree_map(
-        lambda value: values[value] if isinstance(value, Node) else value, (node.args, node.kwargs)
-    )
-    found = node.target(*arguments, **named)
-    return found if isinstance(found, torch.Tensor) else None
+def _comparable(argument: Any) -> Any:
+    """Returns what equals that of the same argument alone: `1`, `1.0` and `True` are not the same."""
+    if isinstance(argument, dict):
+        return tuple((name, _comparable(one)) for name, one in argument.items())
+    if isinstance(argument, list | tuple):
+        return tuple(_comparable(one) for one in argument)
+    return argument if isinstance(argument, Node) else (type(argument), repr(argument))
