@@ -17,6 +17,8 @@ from keras.src.backend.torch import random as keras_random
 from keras.src.random.seed_generator import SeedGenerator, draw_seed
 
 from kerasdl.train.backends.substitution import Substitution
+from kerasdl.train.backends.torch_mapped import is_mapped
+from kerasdl.train.backends.torch_normalization import Normalization
 
 
 @torch.library.custom_op("kerasdl::draw", mutates_args=())
@@ -135,19 +137,12 @@ _arranged = getattr(keras_nn, "_maybe_convert_to_channels_last", None)
 
 def _unarranged(tensor: torch.Tensor) -> torch.Tensor:
     """Leaves a mapped tensor as it is where Keras asks for another layout in memory, which cannot be mapped."""
-    return tensor if _arranged is None or _is_mapped(tensor) else _arranged(tensor)
+    return tensor if _arranged is None or is_mapped(tensor) else _arranged(tensor)
 
 
-def _is_mapped(tensor: torch.Tensor) -> bool:
-    functorch = torch._C._functorch
-    while functorch.is_functorch_wrapped_tensor(tensor):
-        if functorch.is_batchedtensor(tensor):
-            return True
-        tensor = functorch.get_unwrapped(tensor)
-    return False
-
-
+_moments, _batch_normalization = keras_nn.moments, keras_nn.batch_normalization
 _random = Substitution(keras_random, "dropout", "uniform", "normal")
+_normalization = Substitution(keras_nn, "moments", "batch_normalization")
 _regularizer = Substitution(keras.regularizers.L1L2, "__call__")
 # Versions of Keras that leave the layout of images alone have no such function.
 _layout = Substitution(keras_nn, *(["_maybe_convert_to_channels_last"] if _arranged else []))
@@ -163,5 +158,15 @@ def pure(state: list[Any]) -> Iterator[Streams]:
         "normal": streams.normal,
     }
     layout = {"_maybe_convert_to_channels_last": _unarranged}
-    with _random.by(draws), _regularizer.by({"__call__": _penalty}), _layout.by(layout):
+    normalization = Normalization(_moments, _batch_normalization)
+    normalizing: dict[str, Callable[..., Any]] = {
+        "moments": normalization.moments,
+        "batch_normalization": normalization.batch_normalization,
+    }
+    with (
+        _random.by(draws),
+        _regularizer.by({"__call__": _penalty}),
+        _layout.by(layout),
+        _normalization.by(normalizing),
+    ):
         yield streams
