@@ -173,6 +173,7 @@ class PackTrainer:
         Args:
             beside: How many packs train now, itself among them, which share the processors and the time.
         """
+        self._backend.share_processors(beside)
         started = time.perf_counter()
         full, rest = batches(self._orders(self.trained + 1), self._batch_size)
         self._begin_epoch(self.trained + 1)

@@ -209,7 +209,7 @@ class Search:
         packs = self._planned_packs(todo)
         width, undisturbed = current_backend().packs_at_once(), 0
         if self._compares_seconds:
-            width, undisturbed = min(width, 1), UNDISTURBED
+            width, undisturbed = 1, UNDISTURBED
         for turn in SideBySide(packs, make, self._record_programs, width, undisturbed).turns():
             if not turn.trained:
                 self._train_alone(turn, recorder)

@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kerasdl.train.pack import PackTrainer
 from kerasdl.tune.planner import Pack
@@ -45,18 +45,6 @@ class _Course:
     epochs: int = 0
 
 
-class _Here(Executor):
-    """Does work at once, in the thread of the caller."""
-
-    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> "Future[Any]":
-        future: Future[Any] = Future()
-        try:
-            future.set_result(work(*arguments, **options))
-        except Exception as error:  # noqa: BLE001 - as in a thread, whoever asks for the result is told
-            future.set_exception(error)
-        return future
-
-
 class SideBySide:
     """Trains packs in threads; the thread of the caller makes them and tells what comes of them.
 
@@ -67,7 +55,7 @@ class SideBySide:
         packs: All that is to be trained, in the order in which they begin.
         make: Makes the trainer of a pack that runs as one program.
         begin: Told of each such pack when it begins to train.
-        width: How many packs may train at once, in threads; 0 for one after another in the thread of the caller.
+        width: How many packs may train at once.
         undisturbed: How many epochs of a program run before the next is made beside it.
     """
 
@@ -81,10 +69,10 @@ class SideBySide:
     ) -> None:
         self._coming = deque(packs)
         self._make, self._begin = make, begin
-        self._width, self._undisturbed = max(width, 1), undisturbed
+        self._width, self._undisturbed = width, undisturbed
         # One beside those that train, so that it is ready when one of them ends.
         self._most = width + 1
-        self._executor: Executor = ThreadPoolExecutor(self._most, thread_name_prefix="pack") if width else _Here()
+        self._executor = ThreadPoolExecutor(self._most, thread_name_prefix="pack")
         self._courses: list[_Course] = []
 
     def turns(self) -> Iterator[Turn]:
@@ -126,7 +114,7 @@ class SideBySide:
             if course.training:
                 continue
             together = [*training, course]
-            if training and not (all(_is_narrow(one.pack) for one in together) and _have_memory(together)):
+            if training and not (all(one.pack.narrow for one in together) and _have_memory(together)):
                 # Others that come after it do not pass it, or it would never begin.
                 return None
             if course.work is None:
@@ -174,10 +162,6 @@ class SideBySide:
     def _failed(self, course: _Course, error: Exception) -> Turn:
         self._courses.remove(course)
         return Turn(course.pack, False, error)
-
-
-def _is_narrow(pack: Pack) -> bool:
-    return pack.fused and pack.timed is None
 
 
 def _have_memory(courses: Sequence[_Course]) -> bool:

@@ -98,6 +98,10 @@ def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[.
     return _Program(jax.jit(function, compiler_options=_options(brief=brief)))
 
 
+def share_processors(packs: int) -> None:
+    """XLA gives the threads of all programs what there is."""
+
+
 def forget() -> None:
     jax.clear_caches()
 

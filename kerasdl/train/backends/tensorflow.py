@@ -92,6 +92,10 @@ def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[.
     return _Program(function, brief)
 
 
+def share_processors(packs: int) -> None:
+    """TensorFlow gives the threads of all programs what there is."""
+
+
 def forget() -> None:
     """TensorFlow keeps what XLA compiled for as long as the process lives; it offers no way to let go of it.
 

@@ -1,15 +1,18 @@
 """Many members as one program on PyTorch."""
 
-import itertools
+import ctypes
+import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
-from kerasdl.train.backends import free_host_memory
+from kerasdl.train.backends import free_host_memory, most_at_once
+from kerasdl.train.backends.torch_player import repeated
 from kerasdl.train.backends.torch_pure import pure, stream, stream_seed
 from kerasdl.train.backends.torch_recording import record
 
@@ -20,8 +23,27 @@ __all__ = ["pure"]
 TIMED_STEPS = (2, 10)
 TIMED_SECONDS = 0.05
 CHOSEN_FOR = 1000
+# Seconds after which progress is told.
+TOLD_SECONDS = 0.2
 
 _CORES = torch.get_num_threads()
+
+# Numbers of glibc's `mallopt`, and bytes. Each operation of a step asks for memory and gives it back; glibc would give
+# much of that back to the system, and taking it again, page by page, doubles a step's time.
+M_TRIM_THRESHOLD, KEPT = -1, 1 << 30
+M_MMAP_THRESHOLD, LARGE = -3, 32 << 20
+
+_packs = ContextVar("packs", default=1)
+
+
+def _keep_freed_memory() -> None:
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is not None:
+        set_option(M_MMAP_THRESHOLD, LARGE)
+        set_option(M_TRIM_THRESHOLD, KEPT)
+
+
+_keep_freed_memory()
 
 
 def value_and_grad(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,41 +69,108 @@ def epoch_program(
     convolves: bool = False,
     brief: bool = False,
 ) -> Callable[..., Any]:
-    step, results = compiled(step), compiled(results)
-    threads = _Threads()
+    def step_of_rows(state: Any, data: Any, rows: Any) -> Any:
+        return step(state, tuple(_taken(part, rows) for part in data))
 
-    def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
-        def after(state: Any, rows: Any) -> Any:
-            return step(state, tuple(_taken(part, rows) for part in data))
+    return _Epoch(_Steps(step_of_rows), _Program(results), after_step)
 
-        def trial_steps(count: int) -> None:
-            for rows in full[:count]:
-                after(state, rows)
 
+class _Epoch:
+    """An epoch in runs of steps, between which Python tells how far it is."""
+
+    def __init__(self, steps: "_Steps", results: "_Program", after_step: Callable[[], None]) -> None:
+        self._steps, self._results, self._after_step = steps, results, after_step
+        self._threads = _Threads()
+
+    def prepare(self, state: Any, data: Any, full: Any, rest: Any) -> None:
+        for rows in (full, rest[None]):
+            if rows.numel():
+                self._steps.prepare(state, data, rows[0])
+        self._results.prepare(state)
+
+    def __call__(self, state: Any, data: Any, full: Any, rest: Any) -> Any:
         if not torch.cuda.is_available():
-            threads.choose(trial_steps, full.shape[0])
-        remainder = [rest] if rest.shape[-1] else []
-        found = []
-        for rows in itertools.chain(full, remainder):
-            state, own = after(state, rows)
-            found += own
-            after_step()
-        return state, results(state), [torch.stack(found)] if found else []
+            self._threads.choose(lambda count: self._steps(state, data, full[:count]), full.shape[0])
+        found: list[Any] = []
+        done, count = 0, 1
+        with _without_denormals():
+            while done < len(full):
+                begun = time.perf_counter()
+                state = self._run(state, data, full[done : done + count], found)
+                done += count
+                if time.perf_counter() - begun < TOLD_SECONDS / 2:
+                    count *= 2
+            if rest.numel():
+                state = self._run(state, data, rest[None], found)
+        return state, self._results(state), [torch.cat(found)] if found else []
 
-    return _Program(epoch)
+    def _run(self, state: Any, data: Any, rows: Any, found: list[Any]) -> Any:
+        state, seen = self._steps(state, data, rows)
+        found += seen
+        for _ in rows:
+            self._after_step()
+        return state
+
+
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Lets numbers below 1e-38 be zero, as they are in XLA's programs: processors take ten times as long for them.
+
+    The moments that optimizers keep get there where gradients stay away, as those of dead units do.
+    """
+    already = bool(torch.full((), 1e-39) * 1.0 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(already)
 
 
 class _Program:
-    """A function that is recorded when it first runs: recording is Python's work, which no other thread speeds up."""
+    """A function whose operations are recorded once for each shape of its arguments, and played back.
+
+    Keras, vmap and autograd together spend milliseconds of Python on each step; the recording holds only the operations
+    that are left of them, and other threads run beside it.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
+        self._recordings: dict[Any, tuple[Callable[..., Any], Any]] = {}
 
     def prepare(self, *arguments: Any) -> None:
-        """Leaves it to the first run."""
+        with torch.no_grad():
+            self._recording(*pytree.tree_flatten(arguments))
 
     def __call__(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
+        tensors, structure = pytree.tree_flatten(arguments)
+        with torch.no_grad():
+            program, output_structure = self._recording(tensors, structure)
+            return pytree.tree_unflatten(list(program(*tensors)), output_structure)
+
+    def _recording(self, tensors: list[Any], structure: Any) -> tuple[Callable[..., Any], Any]:
+        key = (structure, tuple((tensor.shape, tensor.dtype) for tensor in tensors))
+        if key not in self._recordings:
+            self._recordings[key] = self._record(tensors, structure)
+        return self._recordings[key]
+
+    def _record(self, tensors: list[Any], structure: Any) -> tuple[Callable[..., Any], Any]:
+        return record(self._function, tensors, structure)
+
+
+class _Steps(_Program):
+    """Steps one after another: `(state, data, rows)` with the rows of several batches."""
+
+    def __call__(self, state: Any, data: Any, rows: Any) -> Any:
+        tensors, structure = pytree.tree_flatten((state, data, rows[0]))
+        with torch.no_grad():
+            program, output_structure = self._recording(tensors, structure)
+            return pytree.tree_unflatten(list(program(*tensors[:-1], rows)), output_structure)
+
+    def _record(self, tensors: list[Any], structure: Any) -> tuple[Callable[..., Any], Any]:
+        program, output_structure = super()._record(tensors, structure)
+        carried = structure.child(0).num_leaves
+        given = structure.child(1).num_leaves
+        return repeated(program, carried, given, output_structure.num_leaves - carried), output_structure
 
 
 def _taken(part: Any, rows: Any) -> Any:
@@ -95,11 +184,11 @@ class _Threads:
     """Takes one thread or as many as there are cores, whichever does some steps faster now.
 
     Small operations gain a third from a second core where it is idle, and lose tenfold where another process holds it:
-    every one of them waits until all its threads had their turn.
+    every one of them waits until all its threads had their turn. So a pack beside others takes one.
     """
 
     def __init__(self) -> None:
-        self._left = 0
+        self._left, self._chosen = 0, 1
 
     def choose(self, work: Callable[[int], None], steps: int) -> None:
         """Chooses for an epoch of so many steps, if it was not done lately.
@@ -108,6 +197,9 @@ class _Threads:
             work: Takes some steps and throws away what they give.
             steps: How many are to come.
         """
+        if _packs.get() > 1:
+            torch.set_num_threads(1)
+            return
         if self._left <= 0 and steps:
             # The first makes the program.
             work(1)
@@ -117,8 +209,9 @@ class _Threads:
             for threads in {1, _CORES}:
                 torch.set_num_threads(threads)
                 found[threads] = _seconds(work, count)
-            torch.set_num_threads(min(found, key=lambda threads: found[threads]))
+            self._chosen = min(found, key=lambda threads: found[threads])
             self._left = CHOSEN_FOR
+        torch.set_num_threads(self._chosen)
         self._left -= steps
 
 
@@ -128,29 +221,16 @@ def _seconds(work: Callable[[int], None], count: int) -> float:
     return max(time.perf_counter() - started, 1e-9)
 
 
+def share_processors(packs: int) -> None:
+    _packs.set(packs)
+
+
 def forget() -> None:
-    # Each recording leaves a class there.
-    torch._C._jit_clear_class_registry()
+    """Recordings end with their packs."""
 
 
 def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
-    """Records the operations of a function once for each shape of its arguments, and plays them back.
-
-    Keras, vmap and autograd together spend milliseconds of Python on each step; the recording holds only the operations
-    that are left of them.
-    """
-    recordings: dict[Any, tuple[Callable[..., Any], Any]] = {}
-
-    def play(*arguments: Any) -> Any:
-        tensors, structure = pytree.tree_flatten(arguments)
-        key = (structure, tuple((tensor.shape, tensor.dtype) for tensor in tensors))
-        with torch.no_grad():
-            if key not in recordings:
-                recordings[key] = record(function, tensors, structure)
-            program, output_structure = recordings[key]
-            return pytree.tree_unflatten(list(program(*tensors)), output_structure)
-
-    return _Program(play)
+    return _Program(function)
 
 
 def set_seed(seed: int) -> None:
@@ -190,8 +270,7 @@ def device() -> str:
 
 
 def packs_at_once() -> int:
-    """Recording a program changes PyTorch for all threads, and `forget` ends those that are there."""
-    return 0
+    return 1 if torch.cuda.is_available() else most_at_once()
 
 
 def free_memory() -> int:
