@@ -44,6 +44,17 @@ class Pack:
     share: float = 1.0
 
     @property
+    def narrow(self) -> bool:
+        """Whether it leaves processors idle that another pack can use, as programs of small operations do."""
+        return self.fused and self.timed is None
+
+    @property
+    def work(self) -> float:
+        """How long it takes, compared with other packs of a study: about as many bytes are moved in each step."""
+        longest = self.members[0].longest
+        return self.share * max(member.longest.epochs for member in self.members) / longest.batch_size
+
+    @property
     def trials(self) -> list[Trial]:
         """All trials of all members."""
         return [trial for member in self.members for trial in member.trials]
@@ -96,7 +107,7 @@ def plan(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint], memory: i
         memory: Bytes that a pack may use; half of what is free where absent.
 
     Returns:
-        Packs that hold each trial once.
+        Packs that hold each trial once, in the order in which to train them.
     """
     budget = memory or current_backend().free_memory() // 2
     groups: dict[Any, list[Member]] = {}
@@ -112,7 +123,9 @@ def plan(trials: Sequence[Trial], blueprints: Mapping[int, Blueprint], memory: i
         size = max(1, int(budget // built.member_bytes))
         count = -(-len(members) // size)
         packs += [_pack(tuple(part), built, budget) for part in _even_parts(members, count)]
-    return packs
+    # What takes long begins early, or it would be left to train with nothing beside it (Graham 1969,
+    # https://doi.org/10.1137/0117039); what trains while nothing else may comes last.
+    return sorted(packs, key=lambda pack: (not pack.narrow, -pack.work if pack.narrow else 0.0))
 
 
 def _even_parts(members: list[Member], count: int) -> list[list[Member]]:

@@ -80,7 +80,7 @@ def test_a_small_budget_splits_a_pack_evenly(packs):
     split = packs(study, memory=4 * one.member_bytes)
     sizes = [len(pack.members) for pack in split]
     assert [pack.share for pack in split] == [pytest.approx(size / 4) for size in sizes]
-    assert sizes == [3, 3, 4]
+    assert sizes == [4, 3, 3]
     assert [len(pack.members) for pack in packs(study, memory=1)] == [1] * 10
 
 
@@ -100,13 +100,30 @@ def test_a_model_with_its_own_training_step_runs_alone_and_the_plan_says_why(pac
     assert "Own has a train_step of its own" in planned[0].how
 
 
+def test_what_takes_long_begins_early_and_what_fills_the_machine_comes_last(packs):
+    def build(input_shape, classes, width=4, steps="packed"):
+        import keras
+
+        inputs = keras.Input(input_shape)
+        hidden = inputs
+        if steps == "wide":
+            hidden = keras.layers.Flatten()(keras.layers.Conv1D(width, 1)(keras.layers.Reshape((-1, 1))(inputs)))
+        return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(keras.layers.Dense(width)(hidden)))
+
+    space = {"steps": ["wide", "packed"], "width": [4, 16, 8]}
+    planned = packs(make(space, model=build))
+    settings = [pack.members[0].longest.configuration for pack in planned]
+    # Wide ones are configurations 0 to 2, in the order in which they were proposed.
+    assert settings == [4, 5, 3, 0, 1, 2]
+
+
 def test_the_forecast_names_packs_stages_and_savings(backend_name):
     text = make({"epochs": [1, 3], "depth": [1, 2]}).explain()
     assert text.splitlines()[0] == (
         "4 configurations, 4 trials. They ask for 8 epochs; 6 are trained (25\u00a0% less: trials share their epochs), "
         "by 2 programs that run 6 times over the data."
     )
-    assert f"1. epochs 1 / 3, depth 1: 2 trials, alone, as one program on {backend_name}" in text
+    assert f"2. epochs 1 / 3, depth 1: 2 trials, alone, as one program on {backend_name}" in text
 
 
 @pytest.mark.parametrize("kind", ["function", "class"])
