@@ -1,13 +1,31 @@
 """Builds a trial's model, the same in every process."""
 
-from collections.abc import Iterator
+import functools
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import keras
 from keras.src.backend.common import global_state
 
 from kerasdl.train.backends import set_seed
 from kerasdl.train.trial import Trial
+
+# Builders draw from Python's random state, which is one for all threads.
+_KERAS = threading.RLock()
+
+
+def exclusive(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets no model be built while a function traces one."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        with _KERAS:
+            return function(*arguments)
+
+    return call
 
 
 def build(trial: Trial) -> keras.Model:
@@ -16,8 +34,8 @@ def build(trial: Trial) -> keras.Model:
     Raises:
         TypeError: What was built is no compiled Keras model.
     """
-    set_seed(trial.seed)
-    with _first_names():
+    with _KERAS, _other_threads_kept(), _first_names():
+        set_seed(trial.seed)
         model = trial.build()
     if not isinstance(model, keras.Model) or not model.compiled:
         raise TypeError(f"the builder gave {type(model).__name__}, not a compiled keras.Model")
@@ -33,3 +51,32 @@ def _first_names() -> Iterator[None]:
         yield
     finally:
         global_state.set_global_attribute("object_name_uids", before)
+
+
+@contextmanager
+def _other_threads_kept() -> Iterator[None]:
+    """Lets `keras.utils.clear_session` end what Keras keeps of this thread alone.
+
+    Many builders call it, as KerasTuner does before each, while other threads trace models or train them: it would end
+    the scopes of the first, and TensorFlow's kernels under the second.
+    """
+    tracker = global_state.GLOBAL_STATE_TRACKER
+
+    def cleared() -> threading.local:
+        vars(tracker).clear()
+        return tracker
+
+    parts = {
+        "threading": SimpleNamespace(local=cleared),
+        "backend": SimpleNamespace(backend=lambda: "no cache to clear"),
+    }
+    own = {name: getattr(global_state, name) for name in parts}
+    settings = global_state.GLOBAL_SETTINGS_TRACKER
+    for name, part in parts.items():
+        setattr(global_state, name, part)
+    try:
+        yield
+    finally:
+        for name, part in own.items():
+            setattr(global_state, name, part)
+        global_state.GLOBAL_SETTINGS_TRACKER = settings

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import keras
 
+from kerasdl.train.building import exclusive
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.trial import first_line
 from kerasdl.train.watching import Probe
@@ -78,7 +79,7 @@ class Programs:
     ) -> None:
         self.together = together and members > 1
         step, evaluate = _of_tuples(program.train_step), _of_tuples(program.evaluate)
-        results: Callable[..., Any] = program.results
+        results = exclusive(program.results)
         if self.together:
             step = backend.map_members(step, (0, None if shared_order else 0))
             evaluate = backend.map_members(evaluate, (0, None))
@@ -110,6 +111,7 @@ class Programs:
     def _measuring(
         self, program: MemberProgram, probe: Probe, backend: ModuleType, members: int, *, brief: bool
     ) -> Callable[..., Any]:
+        @exclusive
         def measure(state: Any, batch: Any) -> Any:
             return probe(program, State(*state), batch)
 
@@ -192,6 +194,7 @@ def _finish(state: Any) -> None:
 def _of_tuples(function: Callable[..., Any]) -> Callable[..., Any]:
     """Lets a function of a `State`, which gives one and more, take and give plain tuples; every backend maps those."""
 
+    @exclusive
     def with_tuples(state: Any, *arguments: Any) -> Any:
         after, more = function(State(*state), *arguments)
         return tuple(after), more
