@@ -13,8 +13,11 @@ from kerasdl.data.folds import joined_weights
 from kerasdl.runs import Run
 from kerasdl.train import Outcome, Trial
 from kerasdl.train.alone import train_alone
+from kerasdl.train.backends import current_backend
 from kerasdl.train.pack import PackTrainer
 from kerasdl.train.trial import Logs
+from kerasdl.tune.planner import Pack
+from kerasdl.tune.side_by_side import SideBySide
 from kerasdl.tune.study import Study
 from kerasdl.tune.trials import TrialMaker
 
@@ -79,12 +82,17 @@ def _retrained(
     ]
     blueprints, _ = maker.blueprints(trials)
     outcomes = _Outcomes()
-    for pack in maker.packs(trials, blueprints, memory):
-        if pack.fused:
-            PackTrainer(pack.members, whole, outcomes, pack.timed).run(pack.how)
-        else:
-            for member in pack.members:
-                train_alone(member, whole, outcomes, pack.how)
+
+    def trainer(pack: Pack) -> PackTrainer:
+        return PackTrainer(pack.members, whole, outcomes, pack.timed)
+
+    packs, width = maker.packs(trials, blueprints, memory), current_backend().packs_at_once()
+    for turn in SideBySide(packs, trainer, lambda pack, trainer: None, width).turns():
+        if turn.error is not None:
+            raise turn.error
+        if not turn.trained:
+            for member in turn.pack.members:
+                train_alone(member, whole, outcomes, turn.pack.how)
     return [
         {
             "configuration": number,

@@ -16,15 +16,18 @@ from keras_tuner.engine.trial import Trial as TunerTrial
 from kerasdl.runs import TrialResult
 from kerasdl.train import EarlyStopping, Outcome, Trial
 from kerasdl.train.alone import train_alone
+from kerasdl.train.backends import current_backend
 from kerasdl.train.building import build
 from kerasdl.train.pack import PackTrainer
 from kerasdl.train.seats import Member
 from kerasdl.train.trial import Logs, first_line
 from kerasdl.tune.executions import Course, Executions, Follower, Weights
 from kerasdl.tune.fit_arguments import FitArguments
+from kerasdl.tune.in_order import InOrder
 from kerasdl.tune.oracles import DIVERGED, Resumable, save_state
 from kerasdl.tune.planner import Blueprint, Pack, blueprint, plan
 from kerasdl.tune.record import Record, best_epoch, row_number
+from kerasdl.tune.side_by_side import SideBySide, Turn
 
 if TYPE_CHECKING:
     from kerasdl.tune.packed import PackedTuner
@@ -50,8 +53,6 @@ class Sitting:
         self._alone: list[tuple[TunerTrial, str]] = []
         # The model that was built last to save weights of its architecture.
         self._models: dict[str, keras.Model] = {}
-        # Trials all of whose executions have ended, but for their weights.
-        self._waiting: list[Executions] = []
 
     def take(self, trial: TunerTrial) -> None:
         """Takes a trial: builds its model, so that what it is made of is known before another is asked for.
@@ -81,15 +82,14 @@ class Sitting:
         """
         taken = self._taken
         self._record.add({own.trainings[0].configuration: own.trial.hyperparameters.values for own in taken})
-        follower = Follower(self._record, taken, self._complete)
-        for pack in plan([training for own in taken for training in own.trainings], self._blueprints):
-            self._train(pack, follower)
-            while self._waiting:
-                own = self._waiting.pop(0)
-                best = self._best(own)
-                if best is not None:
-                    self._train_again(best)
-                self._report(own, best)
+        packs = plan([training for own in taken for training in own.trainings], self._blueprints)
+        in_order = InOrder(packs, taken, self._has_weights, self._end)
+        follower = Follower(self._record, taken, in_order.complete)
+        make, width = partial(self._trainer, follower), current_backend().packs_at_once()
+        for turn in SideBySide(packs, make, self._record_programs, width).turns():
+            if not turn.trained:
+                self._train_alone(turn, follower)
+            in_order.trained(turn.pack)
         return self._alone
 
     def _executions(self, trial: TunerTrial) -> Executions:
@@ -135,12 +135,19 @@ class Sitting:
             return self._tuner.build_for_pack(trial)
         return model
 
-    def _train(self, pack: Pack, follower: Follower) -> None:
-        dataset, how = self._request.dataset, pack.how
-        if pack.fused:
-            error = _error_in(partial(self._run, pack, follower), follower)
-            if error is None:
-                return
+    def _trainer(self, follower: Follower, pack: Pack) -> PackTrainer:
+        members = [follower.with_stops(member) for member in pack.members]
+        return PackTrainer(members, self._request.dataset, follower, pack.timed)
+
+    def _record_programs(self, pack: Pack, trainer: PackTrainer) -> None:
+        self._record.writer.record_programs(pack.programs(together=trainer.choice.together))
+
+    def _train_alone(self, turn: Turn, follower: Follower) -> None:
+        """Lets Keras' `fit` train what is left of a pack."""
+        pack, how, error = turn.pack, turn.pack.how, turn.error
+        if error is not None:
+            if error is follower.raised:
+                raise error
             how = (
                 f"alone, by Keras' fit on {keras.backend.backend()}: as one program it failed with {first_line(error)}"
             )
@@ -156,15 +163,9 @@ class Sitting:
                 continue
             self._record.writer.record_programs([[{trial.number: trial.epochs for trial in left}]])
             own = follower.with_stops(Member(tuple(left)))
-            error = _error_in(partial(train_alone, own, dataset, follower, how), follower)
+            error = _error_in(partial(train_alone, own, self._request.dataset, follower, how), follower)
             if error is not None:
                 self._fail_executions(left, error, follower)
-
-    def _run(self, pack: Pack, follower: Follower) -> None:
-        members = [follower.with_stops(member) for member in pack.members]
-        trainer = PackTrainer(members, self._request.dataset, follower, pack.timed)
-        self._record.writer.record_programs(pack.programs(together=trainer.choice.together))
-        trainer.run(pack.how)
 
     def _is_missing(self, error: Exception, metric: str) -> bool:
         return isinstance(error, KeyError) and error.args == (metric,)
@@ -177,13 +178,16 @@ class Sitting:
                 own.over = True
                 self._alone.append((own.trial, f"EarlyStopping watches {monitor}, which the model does not compute"))
 
-    def _complete(self, own: Executions) -> None:
-        """Ends a trial whose executions have ended, at once unless its best weights are gone."""
+    def _has_weights(self, own: Executions) -> bool:
+        """Tells whether a trial's best weights are there, if it has any; a pack may no longer have them."""
         best = self._best(own)
-        if best is not None and best.best and best.weights is None:
-            self._waiting.append(own)
-        else:
-            self._report(own, best)
+        return best is None or not best.best or best.weights is not None
+
+    def _end(self, own: Executions) -> None:
+        best = self._best(own)
+        if best is not None and not self._has_weights(own):
+            self._train_again(best)
+        self._report(own, best)
 
     def _best(self, own: Executions) -> Course | None:
         """Returns the best execution of a trial, `None` where one diverged before it had any score."""
