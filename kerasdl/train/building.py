@@ -34,12 +34,19 @@ def build(trial: Trial) -> keras.Model:
     Raises:
         TypeError: What was built is no compiled Keras model.
     """
-    with _KERAS, _other_threads_kept(), _first_names():
+    with building(), _first_names():
         set_seed(trial.seed)
         model = trial.build()
     if not isinstance(model, keras.Model) or not model.compiled:
         raise TypeError(f"the builder gave {type(model).__name__}, not a compiled keras.Model")
     return model
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Lets a builder run while other threads trace models or train them."""
+    with _KERAS, _other_threads_kept():
+        yield
 
 
 @contextmanager

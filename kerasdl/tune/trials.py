@@ -9,6 +9,7 @@ from kerasdl.data import Dataset, Folds
 from kerasdl.errors import UserError
 from kerasdl.models import builders
 from kerasdl.train import EarlyStopping, Trial
+from kerasdl.train.building import building
 from kerasdl.train.data_parallel import check_devices
 from kerasdl.train.frozen import FrozenBodies
 from kerasdl.train.trial import first_line
@@ -72,7 +73,8 @@ class TrialMaker:
         return self._model(settings, "float32" if self._study.precision else None, self._dataset)
 
     def _model(self, settings: Mapping[str, Any], precision: str | None, dataset: Dataset) -> Any:
-        return compiled_model(self._study, self._function, settings, self._available, dataset, precision)
+        with building():
+            return compiled_model(self._study, self._function, settings, self._available, dataset, precision)
 
     @property
     def first_dataset(self) -> Dataset:
