@@ -3,7 +3,6 @@
 import operator
 from collections.abc import Callable
 from typing import Any
-from weakref import ref
 
 import torch
 from torch._decomp import get_decompositions
@@ -69,11 +68,11 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self._graph = Graph()
         self._constants: dict[str, torch.Tensor] = {}
-        # By identity, which a tensor shares with others after its end.
-        self._nodes: dict[int, tuple[ref[Any], Node]] = {}
         self._known: dict[Any, Node] = {}
+        # Those that others hold, too, by identity.
+        self._held: dict[int, tuple[torch.Tensor, Node]] = {}
         for number, tensor in enumerate(tensors):
-            self._keep(tensor, self._graph.placeholder(f"argument{number}"))
+            self._hold(tensor, self._graph.placeholder(f"argument{number}"))
 
     def finish(self, outputs: tuple[Any, ...]) -> Recording:
         """Returns what was recorded, with these tensors as its results."""
@@ -100,7 +99,7 @@ class _Recorder(TorchDispatchMode):
     def _record(self, operation: Any, arguments: Any, options: Any, result: Any, *, draws: bool) -> None:
         first = arguments[0] if arguments else None
         if isinstance(result, torch.Tensor) and changes_nothing(operation, arguments, options, result):
-            self._nodes[id(result)] = (ref(result), self._node(first))
+            self._mark(result, self._node(first))
             return
         if not isinstance(result, torch.Tensor | tuple | list):
             # A shape, for instance, is the same in every step.
@@ -123,13 +122,22 @@ class _Recorder(TorchDispatchMode):
                 self._keep(one, part)
 
     def _keep(self, tensor: torch.Tensor, node: Node) -> None:
-        self._nodes[id(tensor)] = (ref(tensor), node)
-        if "tensor_meta" not in node.meta:
-            node.meta["tensor_meta"] = _extract_tensor_metadata(tensor)
+        self._mark(tensor, node)
+        _describe(node, tensor)
+
+    def _mark(self, tensor: torch.Tensor, node: Node) -> None:
+        # On the tensor itself: PyTorch lets it live on where Python's collector has ended weak references to it.
+        tensor.recorded = (self, node)
+
+    def _hold(self, tensor: torch.Tensor, node: Node) -> None:
+        self._held[id(tensor)] = (tensor, node)
+        _describe(node, tensor)
 
     def _found(self, tensor: torch.Tensor) -> Node | None:
-        held, node = self._nodes.get(id(tensor), (None, None))
-        return node if held is not None and held() is tensor else None
+        if id(tensor) in self._held:
+            return self._held[id(tensor)][1]
+        recorder, node = getattr(tensor, "recorded", (None, None))
+        return node if recorder is self else None
 
     def _node(self, tensor: torch.Tensor) -> Node:
         node = self._found(tensor)
@@ -137,8 +145,13 @@ class _Recorder(TorchDispatchMode):
             name = f"constant{len(self._constants)}"
             self._constants[name] = tensor.detach()
             node = self._graph.get_attr(name)
-            self._keep(tensor, node)
+            self._hold(tensor, node)
         return node
+
+
+def _describe(node: Node, tensor: torch.Tensor) -> None:
+    if "tensor_meta" not in node.meta:
+        node.meta["tensor_meta"] = _extract_tensor_metadata(tensor)
 
 
 def _comparable(argument: Any) -> Any:
