@@ -1,10 +1,9 @@
 """Lets go of what was made for packs that have ended."""
 
-import ctypes
 import gc
 import itertools
-import sys
 
+from kerasdl.train import allocator
 from kerasdl.train.backends import current_backend
 
 # How many packs' programs are kept at most; letting go takes about a second, which so many packs share.
@@ -21,7 +20,4 @@ def release() -> None:
     gc.collect()
     current_backend().forget()
     # Compiling leaves much memory free that C keeps for the process.
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+    allocator.call("malloc_trim", 0)

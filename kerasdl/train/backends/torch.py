@@ -1,7 +1,5 @@
 """Many members as one program on PyTorch."""
 
-import ctypes
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from kerasdl.train import allocator
 from kerasdl.train.backends import free_host_memory, most_at_once
 from kerasdl.train.backends.torch_player import repeated
 from kerasdl.train.backends.torch_pure import pure, stream, stream_seed
@@ -35,15 +34,8 @@ M_MMAP_THRESHOLD, LARGE = -3, 32 << 20
 
 _packs = ContextVar("packs", default=1)
 
-
-def _keep_freed_memory() -> None:
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if set_option is not None:
-        set_option(M_MMAP_THRESHOLD, LARGE)
-        set_option(M_TRIM_THRESHOLD, KEPT)
-
-
-_keep_freed_memory()
+allocator.call("mallopt", M_MMAP_THRESHOLD, LARGE)
+allocator.call("mallopt", M_TRIM_THRESHOLD, KEPT)
 
 
 def value_and_grad(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,7 +99,7 @@ class _Epoch:
     def _run(self, state: Any, data: Any, rows: Any, found: list[Any]) -> Any:
         state, seen = self._steps(state, data, rows)
         found += seen
-        for _ in rows:
+        for _ in range(len(rows)):
             self._after_step()
         return state
 
@@ -143,8 +135,11 @@ class _Program:
 
     def __call__(self, *arguments: Any) -> Any:
         tensors, structure = pytree.tree_flatten(arguments)
+        return self._play(tensors, structure, tensors)
+
+    def _play(self, example: list[Any], structure: Any, tensors: list[Any]) -> Any:
         with torch.no_grad():
-            program, output_structure = self._recording(tensors, structure)
+            program, output_structure = self._recording(example, structure)
             return pytree.tree_unflatten(list(program(*tensors)), output_structure)
 
     def _recording(self, tensors: list[Any], structure: Any) -> tuple[Callable[..., Any], Any]:
@@ -161,10 +156,8 @@ class _Steps(_Program):
     """Steps one after another: `(state, data, rows)` with the rows of several batches."""
 
     def __call__(self, state: Any, data: Any, rows: Any) -> Any:
-        tensors, structure = pytree.tree_flatten((state, data, rows[0]))
-        with torch.no_grad():
-            program, output_structure = self._recording(tensors, structure)
-            return pytree.tree_unflatten(list(program(*tensors[:-1], rows)), output_structure)
+        example, structure = pytree.tree_flatten((state, data, rows[0]))
+        return self._play(example, structure, [*example[:-1], rows])
 
     def _record(self, tensors: list[Any], structure: Any) -> tuple[Callable[..., Any], Any]:
         program, output_structure = super()._record(tensors, structure)
