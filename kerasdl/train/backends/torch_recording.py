@@ -89,7 +89,7 @@ class _Recorder(TorchDispatchMode):
         given = [one for one in pytree.tree_leaves((arguments, options)) if isinstance(one, torch.Tensor)]
         draws = torch.Tag.nondeterministic_seeded in operation.tags
         known = any(self._found(one) is not None for one in given)
-        if known and operation is _OPERATIONS._local_scalar_dense.default:
+        if known and torch.Tag.data_dependent_output in operation.tags:
             raise RuntimeError("the function asks for a tensor's value, which differs from step to step")
         result = operation(*arguments, **options)
         if (known and operation not in _FILLED) or draws:
