@@ -24,7 +24,6 @@ class InOrder:
         end: Callable[[Executions], None],
     ) -> None:
         self._places = {training.number: place for place, pack in enumerate(packs) for training in pack.trials}
-        self._packs = [id(pack) for pack in packs]
         self._taken, self._is_ready, self._end = list(taken), is_ready, end
         self._trained: set[int] = set()
         self._head = 0
@@ -37,7 +36,7 @@ class InOrder:
 
     def trained(self, pack: Pack) -> None:
         """Takes a pack that has ended."""
-        self._trained.add(self._packs.index(id(pack)))
+        self._trained.add(self._places[pack.trials[0].number])
         while self._head in self._trained:
             self._release(lambda own: True)
             self._head += 1

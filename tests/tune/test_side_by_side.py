@@ -88,7 +88,7 @@ def test_no_more_packs_train_at_once_than_may(width: int, trainer: type[Trainer]
     turns = trained([pack(name) for name in "abcdefg"], trainer, width)
     assert sorted(turns) == [*"abcdefg"]
     assert all(turn.trained for turn in turns.values())
-    assert max(map(len, trainer.seen)) <= max(width, 1)
+    assert max(map(len, trainer.seen)) <= width
 
 
 @pytest.mark.parametrize("alone", [{"timed": "convolutions"}, {"share": 0.95}])
