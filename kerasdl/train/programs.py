@@ -15,13 +15,6 @@ from kerasdl.train.watching import Probe
 
 METRICS = State._fields.index("metrics")
 TIMED_STEPS = 3
-# With fewer steps a program that is made quickly ends before a fast one. On two cores TensorFlow makes one 0.8 s
-# sooner without XLA, and each of its steps then takes 0.3 to 0.5 ms longer. On JAX the study `mlp` takes 0.9 times as
-# long with 330 steps and 1.6 times with 1,100.
-BRIEF_STEPS = {"jax": 300, "tensorflow": 1500}
-# The same of programs that score rows: TensorFlow makes one 0.7 s sooner without XLA, and it takes as long to run and a
-# third more of the processors.
-BRIEF_SCORINGS = {"tensorflow": 100}
 # With fewer steps to come, no program of convolutions is worth timing: the two that would be timed take longer to make.
 FEWEST_TIMED_STEPS = 100
 # How much faster than one after another all at once can be hoped to be, where it is not known.
@@ -85,8 +78,8 @@ class Programs:
             evaluate = backend.map_members(evaluate, (0, None))
             results = backend.map_members(results, (0,))
         turns = 1 if self.together else members
-        brief = steps * turns < BRIEF_STEPS.get(keras.backend.backend(), 0)
-        quick = brief or scorings * turns < BRIEF_SCORINGS.get(keras.backend.backend(), 0)
+        brief = steps * turns < backend.brief_steps()
+        quick = brief or scorings * turns < backend.brief_scorings()
         observer = program.observer
         seen: tuple[int, ...] | None = None if observer is None else (len(observer.names), observer.numbers)
         if seen is not None and self.together:

@@ -33,9 +33,9 @@ def test_values_and_gradients_are_those_of_keras(torch: Any, rows: int) -> None:
     from kerasdl.train.backends.torch_pure import pure
 
     random = np.random.default_rng(0)
-    x = torch.from_numpy(random.normal(2.0, 3.0, (3, rows, 4)).astype("float32"))
-    offset, scale = (torch.from_numpy(random.normal(size=(3, 4)).astype("float32")) for _ in range(2))
-    towards = torch.from_numpy(random.normal(size=x.shape).astype("float32"))
+    x = keras.ops.convert_to_tensor(random.normal(2.0, 3.0, (3, rows, 4)).astype("float32"))
+    offset, scale = (keras.ops.convert_to_tensor(random.normal(size=(3, 4)).astype("float32")) for _ in range(2))
+    towards = keras.ops.convert_to_tensor(random.normal(size=x.shape).astype("float32"))
     expected = _output_and_gradients(torch, x, offset, scale, towards)
     used = []
     own = _Normalized.vmap

@@ -9,9 +9,9 @@ keras = pytest.importorskip("keras")
 @pytest.fixture(autouse=True)
 def compiled_for_long_runs(monkeypatch):
     """The other tests train for so short that programs are made quickly rather than fast."""
-    from kerasdl.train import programs
+    from kerasdl.train.backends import current_backend
 
-    monkeypatch.setattr(programs, "BRIEF_STEPS", {})
+    monkeypatch.setattr(current_backend(), "brief_steps", lambda: 0)
 
 
 OPTIMIZERS = {

@@ -13,6 +13,7 @@ Each file offers the same functions, and only these files import a backend:
 - `compiled(function, brief=)`: a function of tensors as one program. This and an epoch have `prepare(*arguments)`,
   which compiles for arguments of these shapes without training, and may run in a thread of its own. `brief` says that
   few steps are to come, so that a program which is made quickly ends before a fast one.
+- `brief_steps()`, `brief_scorings()`: fewer steps than this, and fewer scorings of rows, are few.
 - `forget()`: lets go of what the backend keeps of programs that nobody holds any more.
 - `set_seed(seed)`: the backend's own random state.
 - `random_state(seed, epoch)`: the arrays from which layers without a seed of their own draw in an epoch of a trial;

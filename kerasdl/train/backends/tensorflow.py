@@ -92,6 +92,16 @@ def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[.
     return _Program(function, brief)
 
 
+def brief_steps() -> int:
+    """On two cores a program is made 0.8 s sooner without XLA, and each step then takes 0.3 to 0.5 ms longer."""
+    return 1500
+
+
+def brief_scorings() -> int:
+    """A program is made 0.7 s sooner without XLA, and takes as long to run and a third more of the processors."""
+    return 100
+
+
 def share_processors(packs: int) -> None:
     """TensorFlow gives the threads of all programs what there is."""
 
