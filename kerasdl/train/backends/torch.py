@@ -139,7 +139,8 @@ class _Program:
         return self._play(tensors, structure, tensors)
 
     def _play(self, example: list[Any], structure: Any, tensors: list[Any]) -> Any:
-        with torch.no_grad():
+        # On GPUs TorchScript would compile kernels of its own at the second call, in seconds.
+        with torch.no_grad(), torch.jit.optimized_execution(not torch.cuda.is_available()):
             program, output_structure = self._recording(example, structure)
             return pytree.tree_unflatten(list(program(*tensors)), output_structure)
 

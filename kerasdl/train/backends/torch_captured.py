@@ -52,14 +52,13 @@ class Captured:
         arguments = [*self._state, *shared, self._entry]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream), torch.jit.optimized_execution(False):
+        with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
                 self._program(*arguments)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         # Another thread may meanwhile record the next pack.
-        captured = torch.cuda.graph(self._graph, capture_error_mode="thread_local")
-        with captured, torch.jit.optimized_execution(False):
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             given = self._program(*arguments)
             # What is overwritten may still be asked for.
             places = {tensor.untyped_storage().data_ptr() for tensor in self._state}
