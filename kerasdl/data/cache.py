@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasdl.caches import cache_folder
 from kerasdl.errors import UserError
 
 MOST_ENTRIES = 8
@@ -53,23 +54,13 @@ class Entry:
         return np.load(self.path(name), mmap_mode="c" if mapped else None, allow_pickle=False)
 
 
-def cache_folder() -> Path:
-    """Returns where arrays are kept: `$KERASDL_CACHE`, else the user's cache folder of the system."""
-    named = os.environ.get("KERASDL_CACHE")
-    if named:
-        return Path(named).expanduser().absolute()
-    import platformdirs
-
-    return platformdirs.user_cache_path("kerasdl", appauthor=False) / "arrays"
-
-
 def find(key: str) -> Entry | None:
     """Returns the entry of a key, or `None` where there is none or it is damaged.
 
     Args:
         key: Hexadecimal digits that stand for everything that the arrays depend on.
     """
-    folder = cache_folder() / key
+    folder = cache_folder("arrays") / key
     try:
         facts = json.loads((folder / _FACTS).read_text("utf-8"))
         for name, (dtype, shape) in facts["arrays"].items():
@@ -93,7 +84,7 @@ def partial(needed: int) -> Iterator[Path]:
     Raises:
         UserError: The disk has no room for them, or the folder cannot be written.
     """
-    root = cache_folder()
+    root = cache_folder("arrays")
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(root)

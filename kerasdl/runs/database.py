@@ -35,26 +35,38 @@ def connect(directory: Path, *, write: bool = False) -> sqlite3.Connection:
         raise UserError(f"{directory}: no run here ({FILE_NAME} is missing); give the directory of a started study")
     with readable_errors(path):
         connection = sqlite3.connect(path, isolation_level=None) if write else _connect_to_read(path)
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys = ON")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and write:
-            _create(connection)
-        elif version != SCHEMA_VERSION:
-            connection.close()
-            kind = "was written by another version of kerasdl" if version else "is not a run's database"
-            raise UserError(f"{path}: it {kind} (schema {version}, not {SCHEMA_VERSION}); choose another directory")
+        with _closed_by_errors(connection):
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA foreign_keys = ON")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and write:
+                _create(connection)
+            elif version != SCHEMA_VERSION:
+                kind = "was written by another version of kerasdl" if version else "is not a run's database"
+                raise UserError(f"{path}: it {kind} (schema {version}, not {SCHEMA_VERSION}); choose another directory")
     return connection
+
+
+@contextmanager
+def _closed_by_errors(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
     address = path.absolute().as_uri()
+    # Whoever lets go of a run last, in whichever thread, closes it.
+    options: dict[str, Any] = {"uri": True, "check_same_thread": False}
     try:
-        connection = sqlite3.connect(f"{address}?mode=ro", uri=True)
-        connection.execute("PRAGMA schema_version")
+        connection = sqlite3.connect(f"{address}?mode=ro", **options)
+        with _closed_by_errors(connection):
+            connection.execute("PRAGMA schema_version")
     except sqlite3.OperationalError:
         # A database in WAL mode cannot be opened in a folder that refuses new files, unless nothing can change it.
-        connection = sqlite3.connect(f"{address}?immutable=1", uri=True)
+        connection = sqlite3.connect(f"{address}?immutable=1", **options)
     return connection
 
 

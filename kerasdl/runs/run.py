@@ -4,6 +4,7 @@ import importlib
 import json
 import sqlite3
 import tomllib
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,12 +74,13 @@ class Best:
 class Run:
     """A study that was started: its directory, read and never written.
 
-    Use `Run.open(path)`.
+    Use `Run.open(path)`. Its database is closed by `close`, by the end of a `with` statement, or when nobody holds it.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._close = weakref.finalize(self, connection.close)
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -98,7 +100,7 @@ class Run:
 
     def close(self) -> None:
         """Closes the database."""
-        self._connection.close()
+        self._close()
 
     def __enter__(self) -> "Run":
         return self

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kerasdl.commands import PlainCommand, plain_errors
+from kerasdl.compiled import keep_programs
 from kerasdl.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def tune(
     with plain_errors():
         loaded = _load(study, options, changes or [])
         budget = None if memory is None else int(memory * 2**30)
+        keep_programs()
         if explain:
             typer.echo(loaded.explain(backend=backend, memory=budget))
             return

@@ -12,7 +12,7 @@ settings.load_profile("kerasdl")
 def own_cache(tmp_path, monkeypatch):
     """Keeps each test's arrays away from the user's."""
     monkeypatch.setenv("KERASDL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "arrays"
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_a_full_disk_is_told(pictures, monkeypatch, own_cache):
     with pytest.raises(UserError, match=r"the disk is full .*KERASDL_CACHE"):
         data.load(f"folder:{pictures}", memory="100KB")
     monkeypatch.undo()
-    monkeypatch.setenv("KERASDL_CACHE", str(own_cache))
+    monkeypatch.setenv("KERASDL_CACHE", str(own_cache.parent))
 
     def full(*arguments):
         raise OSError(28, "No space left on device")

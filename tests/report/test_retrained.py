@@ -38,6 +38,7 @@ def refined(run: Run, later: Sequence[int]) -> Run:
     run.close()
     with sqlite3.connect(run.path / "run.sqlite") as database:
         database.executemany("UPDATE configuration SET round = 1 WHERE configuration = ?", [(one,) for one in later])
+    database.close()
     return Run.open(run.path)
 
 

@@ -56,4 +56,4 @@ def test_mapped_data_are_trained_by_fit_and_never_copied_as_a_whole(
         np.testing.assert_allclose(trials["test_loss"], expected["test_loss"], rtol=1e-4)
         for one, other in zip(run.retrained, again, strict=True):
             np.testing.assert_allclose(one["test"]["loss"], other["test"]["loss"], rtol=1e-4)
-    assert not list((tmp_path / "cache").iterdir())
+    assert not list((tmp_path / "cache" / "arrays").iterdir())

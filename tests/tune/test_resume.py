@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def run_of(study: Study, directory: str = "run") -> Run:
 
 def rows_of_epochs(directory: Path) -> int:
     try:
-        with sqlite3.connect(f"file:{directory / 'run.sqlite'}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"file:{directory / 'run.sqlite'}?mode=ro", uri=True)) as connection:
             return int(connection.execute("SELECT COUNT(*) FROM epoch").fetchone()[0])
     except sqlite3.OperationalError:
         return 0
