@@ -91,3 +91,8 @@ def backend_name() -> str:
         # On a GPU convolutions would else sum in another order each time, and tests ask for the same bits.
         torch.backends.cudnn.deterministic = True
     return name
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _away_from_the_users_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["KERASDL_CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +133,26 @@ def keep(key: str, folder: Path, facts: Mapping[str, Any]) -> Entry:
         raise UserError(f"{root}: cannot be written; mend its permissions, or name another folder with KERASDL_CACHE")
     _remove_old(root)
     return entry
+
+
+def remembered(
+    key: str, make: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]]
+) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
+    """Returns arrays and facts of a key, made the first time; where they cannot be kept, every time.
+
+    Args:
+        key: The key.
+        make: Makes arrays by name, small enough for memory, and facts.
+    """
+    entry = find(key)
+    if entry is not None:
+        return {name: entry.array(name, mapped=False) for name in entry.facts["arrays"]}, entry.facts
+    arrays, facts = make()
+    with suppress(UserError), partial(sum(array.nbytes for array in arrays.values())) as folder:
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+        keep(key, folder, facts)
+    return arrays, facts
 
 
 def write_array(path: Path, shape: tuple[int, ...], dtype: str, blocks: Iterator[np.ndarray]) -> None:

