@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kerasdl.train import numbers
+from kerasdl.train.backends import current_backend
 from kerasdl.train.body import Segment, joined, shorten, starts_of
 
 # Each updates every number by itself, so that all of a model's variables may be stepped as one long one: a dozen
@@ -144,9 +145,11 @@ class OptimizerProgram:
         """Turns what travels through the program into tensors shaped as the trainable variables."""
         if not self.flat:
             return tensors
-        ends = np.cumsum(self._sizes).tolist()
-        pieces = [tensors[0][end - size : end] for end, size in zip(ends, self._sizes, strict=True)]
-        return [keras.ops.reshape(piece, shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
+        pieces = current_backend().cut(tensors[0], self._sizes) if self._sizes else []
+        return [
+            piece if len(shape) == 1 else keras.ops.reshape(piece, shape)
+            for piece, shape in zip(pieces, self._shapes, strict=True)
+        ]
 
     def unpack_host(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """`unpack` for NumPy arrays of one member."""
@@ -207,7 +210,8 @@ class OptimizerProgram:
 
 def laid_flat(tensors: Tensors) -> Any:
     """Returns tensors one after another in one float32 tensor, `(elements,)`."""
-    return keras.ops.concatenate([keras.ops.cast(keras.ops.reshape(one, (-1,)), "float32") for one in tensors])
+    flat = [one if len(one.shape) == 1 else keras.ops.reshape(one, (-1,)) for one in tensors]
+    return keras.ops.concatenate([keras.ops.cast(one, "float32") for one in flat])
 
 
 def current(scope: keras.StatelessScope, variables: list[keras.Variable], before: Tensors) -> Tensors:

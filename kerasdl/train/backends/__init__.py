@@ -5,6 +5,7 @@ Each file offers the same functions, and only these files import a backend:
 - `value_and_grad(function)`: `function(tensors) -> (loss, more)` becomes `tensors -> ((loss, more), gradients)`.
 - `map_members(function, axes)`: `function` of one member becomes one of all members, stacked along the first axis of
   each argument whose entry in `axes` is 0; the others are shared (`None`).
+- `cut(tensor, sizes)`: a flat tensor in pieces of these sizes, in one operation.
 - `epoch_program(step, results, seen, after_step, convolves=, brief=)`: one epoch as one program, `(state, data, full,
   rest) -> (state, metrics, seen)`; `data` holds the parts of batches, all rows of each, `full` the row numbers of each
   full batch, `rest` those left over, as `kerasdl.train.order.batches` gives them. A step gives the state and a list of

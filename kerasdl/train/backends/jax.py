@@ -21,6 +21,10 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
     return jax.vmap(function, in_axes=tuple(axes))
 
 
+def cut(tensor: Any, sizes: Sequence[int]) -> list[Any]:
+    return jax.lax.split(tensor, sizes)
+
+
 def epoch_program(
     step: Callable[..., Any],
     results: Callable[..., Any],

@@ -6,19 +6,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops.parallel_for import pfor
 
 from kerasdl.train.backends import free_host_memory, most_at_once
+from kerasdl.train.backends.tensorflow_mapping import add_rules
 from kerasdl.train.backends.tensorflow_pure import pure
 
 __all__ = ["pure"]
 
-# Keras' argmax compares bit patterns, and TensorFlow's vectorizer has no rule for reading bits as another type.
-if "Bitcast" not in pfor._pfor_converter_registry:
-
-    @pfor.RegisterPFor("Bitcast")
-    def _bitcast(loop_input: Any) -> Any:
-        return pfor.wrap(tf.bitcast(loop_input.stacked_input(0), loop_input.get_attr("type")), True)
+add_rules()
 
 
 def _expected(record: logging.LogRecord) -> bool:
@@ -54,6 +49,10 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
         return tf.vectorized_map(of_one, tuple(arguments[index] for index in mapped), fallback_to_while_loop=False)
 
     return of_all
+
+
+def cut(tensor: Any, sizes: Sequence[int]) -> list[Any]:
+    return tf.split(tensor, sizes)
 
 
 def epoch_program(

@@ -53,6 +53,10 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
     return torch.func.vmap(function, in_dims=tuple(axes))
 
 
+def cut(tensor: Any, sizes: Sequence[int]) -> list[Any]:
+    return list(torch.split(tensor, list(sizes)))
+
+
 def epoch_program(
     step: Callable[..., Any],
     results: Callable[..., Any],
