@@ -6,9 +6,16 @@ import platform
 import sys
 import warnings
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
+from packaging.version import Version
+
+from kerasdl.backend import installed
 from kerasdl.caches import cache_folder
+
+# JAX 0.4.38 spoils its memory where it reads a processor's program; from this version on it was seen to read them.
+FIRST_TO_READ = Version("0.6.2")
 
 # Bytes; the programs that were used longest ago go first. A pack's are a tenth of a megabyte.
 MOST_BYTES = 256 * 2**20
@@ -18,11 +25,13 @@ def keep_programs() -> None:
     """Lets JAX keep what it compiles in this process, and in those that it starts.
 
     Programs are made for one kind of processor, and kept apart by it: a folder may be shared by machines. Where JAX is
-    imported already, a person has chosen a folder (`JAX_COMPILATION_CACHE_DIR`), or nothing can be written, nothing is
-    changed; `JAX_ENABLE_COMPILATION_CACHE=0` keeps nothing. TensorFlow names its programs anew in each process, and
-    PyTorch's recordings take no longer to make than to read: those are not kept.
+    imported already or before 0.6.2, a person has chosen a folder (`JAX_COMPILATION_CACHE_DIR`), or nothing can be
+    written, nothing is changed; `JAX_ENABLE_COMPILATION_CACHE=0` keeps nothing. TensorFlow names its programs anew in
+    each process, and PyTorch's recordings take no longer to make than to read: those are not kept.
     """
-    if "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    if "jax" not in installed() or "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    if Version(version("jax")) < FIRST_TO_READ:
         return
     folder = cache_folder("programs") / _processor()
     with suppress(OSError):

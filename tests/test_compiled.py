@@ -73,3 +73,14 @@ def test_a_damaged_program_is_made_again(tune: Any, tmp_path: Path) -> None:
 def test_a_folder_of_the_users_choice_stays(tune: Any, tmp_path: Path) -> None:
     tune("run", KERASDL_CACHE=str(tmp_path / "cache"), JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"))
     assert not programs(tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("release", "kept"), [("0.4.38", False), ("0.10.2", True)])
+def test_releases_that_cannot_read_programs_keep_none(tune: Any, tmp_path: Path, release: str, kept: bool) -> None:
+    code = (
+        f"import os; from kerasdl import compiled; compiled.version = lambda name: {release!r}; "
+        "compiled.keep_programs(); print(os.environ.get('JAX_COMPILATION_CACHE_DIR', ''))"
+    )
+    environment = {**os.environ, "KERASDL_CACHE": str(tmp_path)}
+    printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert printed.stdout.startswith(str(tmp_path)) == kept

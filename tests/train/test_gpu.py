@@ -61,3 +61,24 @@ def test_convolutions_equal_fit(training, images):
 
     members = [training.member(build, number=seed, seed=seed) for seed in (0, 1)]
     training.assert_same(training.pack(members, images), training.alone(members[1], images), 1)
+
+
+@pytest.mark.parametrize(("name", "captured"), [("batch_norm", True), ("dropout", False)])
+def test_steps_are_one_graph_of_kernels_where_no_layer_draws(
+    name, captured, training, dense, table, monkeypatch, backend_name
+):
+    if backend_name != "torch":
+        pytest.skip("on other backends a step is a program of the device anyway")
+    from kerasdl.train.backends import torch as backend
+
+    played = []
+
+    class Noted(backend.Captured):
+        def __call__(self, *arguments):
+            played.append(self)
+            return super().__call__(*arguments)
+
+    monkeypatch.setattr(backend, "Captured", Noted)
+    build = dense(lambda: keras.optimizers.SGD(0.05, momentum=0.9), BUILDS[name])
+    training.pack([training.member(build, number=seed, seed=seed) for seed in (0, 1)], table)
+    assert bool(played) == captured
