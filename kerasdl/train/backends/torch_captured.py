@@ -35,7 +35,8 @@ class Captured:
             What is carried in the end, and what came after that each time, stacked.
         """
         state, shared, entries = arguments[: self._carried], arguments[self._carried : -1], arguments[-1]
-        if [tensor.data_ptr() for tensor in shared] != [tensor.data_ptr() for tensor in self._shared]:
+        known = [tensor.data_ptr() for tensor in self._shared]
+        if self._graph is None or [tensor.data_ptr() for tensor in shared] != known:
             self._capture(state, list(shared), entries[0])
         for own, given in zip(self._state, state, strict=True):
             own.copy_(given)
