@@ -81,9 +81,5 @@ def block(scores: Scores, setting: str, levels: Sequence[Any], where: dict[str, 
 
 def living_levels(scores: Scores, setting: str) -> list[Any]:
     """Returns the levels of a setting where at least half of the trials completed."""
-    living = []
-    for level in scores.levels(setting):
-        rows = [index for index, own in enumerate(scores.settings) if key(own.get(setting)) == key(level)]
-        if np.isfinite(scores.values[rows]).mean() >= 0.5:
-            living.append(level)
-    return living
+    found = scores.rows_by_level(setting)
+    return [level for level, rows in found if np.isfinite(scores.values[rows]).mean() >= 0.5]

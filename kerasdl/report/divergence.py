@@ -23,8 +23,7 @@ def count_by_level(scores: Scores, setting: str, status: str = "diverged") -> li
         For each level: the level, how many ended so, and how many ended.
     """
     found = []
-    for level in scores.levels(setting):
-        rows = [index for index, own in enumerate(scores.settings) if key(own.get(setting)) == key(level)]
+    for level, rows in scores.rows_by_level(setting):
         ends = [end for index in rows for end in scores.status[index] if end not in ("", "running")]
         found.append((level, sum(end == status for end in ends), len(ends)))
     return found

@@ -1,6 +1,7 @@
 """The scores of a run as a block design: configurations by seeds."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -109,8 +110,16 @@ class Scores:
             return len(self.settings) > 1
         partners = sum(len(group) for group in cells if len(group) > 1)
         seen = [level for group in cells for level in group]
-        recurring = sum(seen.count(level) > 1 for level in set(seen))
-        return 2 * partners >= len(seen) and partners > 0 and 2 * recurring >= len(set(seen))
+        often = Counter(seen)
+        recurring = sum(count > 1 for count in often.values())
+        return 2 * partners >= len(seen) and partners > 0 and 2 * recurring >= len(often)
+
+    def rows_by_level(self, setting: str) -> list[tuple[Any, list[int]]]:
+        """Returns each level of a setting with the configurations that have it, by their place in `settings`."""
+        found: dict[str, tuple[Any, list[int]]] = {key(level): (level, []) for level in self.levels(setting)}
+        for index, own in enumerate(self.settings):
+            found[key(own.get(setting))][1].append(index)
+        return list(found.values())
 
 
 def key(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Ranks configurations by their repeats."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,15 +21,19 @@ def interval(scores: Sequence[float], confidence: float = 0.95, overlap: float =
     Returns:
         Its ends: mean ± t(n - 1) · s · √(1 / n + overlap). Both are NaN for fewer than two values.
     """
-    from scipy import special
-
     values = np.asarray(scores, dtype="float64")
     if len(values) < 2:
         return float("nan"), float("nan")
-    half = (
-        special.stdtrit(len(values) - 1, 0.5 + confidence / 2) * values.std(ddof=1) * np.sqrt(1 / len(values) + overlap)
-    )
+    half = float(_half(np.float64(len(values)), values.std(ddof=1), confidence, overlap))
     return float(values.mean() - half), float(values.mean() + half)
+
+
+def _half(counts: Any, deviations: Any, confidence: float = 0.95, overlap: float = 0.0) -> Any:
+    """Returns half of the width of `interval`, of one or of many; NaN for fewer than two values."""
+    from scipy import special
+
+    enough = np.where(counts > 1, counts, np.nan)
+    return special.stdtrit(enough - 1, 0.5 + confidence / 2) * deviations * np.sqrt(1 / enough + overlap)
 
 
 def rank(trials: "pd.DataFrame", settings: Sequence[str], direction: str, overlap: float = 0.0) -> "pd.DataFrame":
@@ -47,30 +51,26 @@ def rank(trials: "pd.DataFrame", settings: Sequence[str], direction: str, overla
     import pandas as pd
 
     tests = [name for name in trials.columns if str(name).startswith("test_")]
-    rows = []
-    for configuration, group in trials.groupby("configuration", sort=True):
-        completed = group[group["status"] == "completed"]
-        scores = completed["score"].astype("float64").dropna()
-        low, high = interval(scores.to_list(), overlap=overlap)
-        rows.append(
-            {
-                "configuration": configuration,
-                **{name: group.iloc[0].get(name) for name in settings},
-                "mean": scores.mean(),
-                "std": scores.std(ddof=1),
-                "low": low,
-                "high": high,
-                "repeats": len(group),
-                **{status: int((group["status"] == status).sum()) for status in ("completed", "diverged", "failed")},
-                **{name: completed[name].astype("float64").mean() for name in tests},
-                "parameters": group["parameters"].max(),
-                "seconds": group["seconds"].sum(),
-            }
-        )
-    columns = ["configuration", *settings, "mean", "std", "low", "high", "repeats", "completed", "diverged", "failed"]
-    if not rows:
+    counts = ["completed", "diverged", "failed"]
+    columns = ["configuration", *settings, "mean", "std", "low", "high", "repeats", *counts]
+    if trials.empty:
         return pd.DataFrame(columns=["rank", *columns, "parameters", "seconds"])
-    table = pd.DataFrame(rows)
+    groups = trials.groupby("configuration", sort=True)
+    completed = trials[trials["status"] == "completed"]
+    numbers = completed[["score", *tests]].astype("float64").groupby(completed["configuration"])
+    means = numbers.mean().reindex(list(groups.groups))
+    deviations, scored = (one.reindex(means.index) for one in (numbers["score"].std(ddof=1), numbers["score"].count()))
+    first = trials.drop_duplicates("configuration").set_index("configuration")
+    table = first.reindex(index=means.index, columns=list(settings))
+    table["mean"], table["std"] = means["score"], deviations
+    half = _half(scored.to_numpy("float64"), deviations.to_numpy(), overlap=overlap)
+    table["low"], table["high"] = table["mean"] - half, table["mean"] + half
+    table["repeats"] = groups.size()
+    for status in counts:
+        table[status] = (trials["status"] == status).groupby(trials["configuration"]).sum()
+    table[tests] = means[tests]
+    table["parameters"], table["seconds"] = groups["parameters"].max(), groups["seconds"].sum()
+    table = table.rename_axis("configuration").reset_index()
     table["_spoilt"] = (table["diverged"] + table["failed"] > 0) | table["mean"].isna()
     table["_order"] = table["mean"] if direction == "min" else -table["mean"]
     table = table.sort_values(["_spoilt", "_order", "configuration"], na_position="last", kind="stable")

@@ -74,3 +74,29 @@ def test_the_interval_is_students(scores: list[float], confidence: float) -> Non
         expected = stats.t.interval(confidence, len(scores) - 1, loc=mean, scale=error)
         assert (low, high) == pytest.approx(expected, abs=1e-9 * error)
     assert low <= high
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from(["completed", "diverged", "failed"]), st.floats(-1, 1)),
+        min_size=1,
+        max_size=12,
+    ),
+    st.sampled_from([0.0, 0.5]),
+)
+def test_each_row_sums_up_its_own_trials_in_whatever_order(drawn: list[tuple[int, str, float]], overlap: float) -> None:
+    trials = pd.DataFrame(drawn, columns=["configuration", "status", "score"])
+    trials["depth"] = trials["configuration"] * 10
+    trials["test_loss"] = trials["score"] * 2
+    trials["parameters"], trials["seconds"] = 7, 1.5
+    trials.loc[trials["status"] != "completed", ["score", "test_loss"]] = None
+    table = rank(trials, ["depth"], "max", overlap).set_index("configuration")
+    for configuration, own in trials.groupby("configuration"):
+        row, scores = table.loc[configuration], own["score"].dropna().tolist()
+        assert row["depth"] == configuration * 10
+        assert (row["repeats"], row["seconds"], row["parameters"]) == (len(own), 1.5 * len(own), 7)
+        for status in ("completed", "diverged", "failed"):
+            assert row[status] == (own["status"] == status).sum()
+        np.testing.assert_allclose([row["low"], row["high"]], interval(scores, overlap=overlap), atol=1e-12)
+        np.testing.assert_allclose(row["mean"], np.mean(scores) if scores else np.nan, atol=1e-12)
+        np.testing.assert_allclose(row["test_loss"], 2 * row["mean"], atol=1e-12)
