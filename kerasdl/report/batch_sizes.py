@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from kerasdl.report.evidence import Evidence
 from kerasdl.report.finding import Finding
-from kerasdl.report.scores import Scores, is_numeric, key
+from kerasdl.report.scores import is_numeric, key
 from kerasdl.report.statistics import mean_test
 from kerasdl.report.tables import Table
 from kerasdl.report.training import by_configuration
@@ -42,9 +41,9 @@ def batch_size_table(evidence: Evidence) -> Table | None:
     if SETTING not in scores.varying or evidence.curves.empty:
         return None
     rows, measured = [], _measured(evidence)
-    for level in scores.levels(SETTING):
+    for level, members in scores.rows_by_level(SETTING):
         # A seed is what repeats: other settings are averaged within it.
-        reached = [column[np.isfinite(column)] for column in scores.values[_members(scores, level)].T]
+        reached = [column[np.isfinite(column)] for column in scores.values[members].T]
         means = [float(column.mean()) for column in reached if len(column)]
         cells = [value(level), _shown(scores.objective, means, scores.overlap)]
         cells += [_shown("", own, scores.overlap) for own in measured[key(level)]]
@@ -72,10 +71,6 @@ def _rough(curves: np.ndarray) -> np.ndarray:
     return np.array([roughness(curve) for curve in half])
 
 
-def _members(scores: Scores, level: Any) -> list[int]:
-    return [index for index, settings in enumerate(scores.settings) if key(settings.get(SETTING)) == key(level)]
-
-
 _MEASURED: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = (
     ("seconds", _least),
     ("loss", _rough),
@@ -89,8 +84,8 @@ def _measured(evidence: Evidence) -> dict[str, list[list[float]]]:
     found: dict[str, list[list[float]]] = {key(level): [] for level in scores.levels(SETTING)}
     for name, reduce in _MEASURED:
         curves = by_configuration(scores, evidence.curves, name)
-        for level in scores.levels(SETTING):
-            groups = [reduce(curves[index]) for index in _members(scores, level) if index in curves]
+        for level, members in scores.rows_by_level(SETTING):
+            groups = [reduce(curves[index]) for index in members if index in curves]
             most = max(map(len, groups), default=0)
             whole = [group for group in groups if len(group) == most]
             found[key(level)].append([float(mean) for mean in np.mean(whole, axis=0)] if whole else [])

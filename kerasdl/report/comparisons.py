@@ -166,8 +166,8 @@ def _compare_draws(scores: Scores, setting: str, adaptive: bool) -> Iterator[Com
             yield _thirds(scores, setting, np.asarray(values, dtype="float64"), means[known], adaptive or repeats < 2)
         return
     groups = [
-        (level, [float(means[index]) for index in known if key(scores.settings[index].get(setting)) == key(level)])
-        for level in scores.levels(setting)
+        (level, [float(means[index]) for index in rows if math.isfinite(means[index])])
+        for level, rows in scores.rows_by_level(setting)
     ]
     for (first, low), (second, high) in combinations([group for group in groups if group[1]][:MOST_PAIRED_LEVELS], 2):
         test = welch_test(low, high)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kerasdl.report.finding import Finding
-from kerasdl.report.scores import Scores, key
+from kerasdl.report.scores import Scores
 from kerasdl.report.statistics import wilson
 from kerasdl.report.words import plural, sentence, setting_name, value
 
@@ -54,14 +54,12 @@ def find_divergence(scores: Scores) -> list[Finding]:
 def _levels_that_stand_out(scores: Scores, setting: str, explained: set[int]) -> Iterator[Finding]:
     counts = count_by_level(scores, setting)
     all_diverged, all_ended = sum(count[1] for count in counts), sum(count[2] for count in counts)
-    for level, diverged, ended in counts:
+    for (level, diverged, ended), (_, rows) in zip(counts, scores.rows_by_level(setting), strict=True):
         low, high = wilson(diverged, ended)
         others = all_ended - ended
         if diverged == 0 or others == 0 or low <= wilson(all_diverged - diverged, others)[1]:
             continue
-        for index, own in enumerate(scores.settings):
-            if key(own.get(setting)) == key(level):
-                explained.add(index)
+        explained.update(rows)
         noun = "repeat" if len(scores.varying) == 1 else "trial"
         yield Finding(
             f"{sentence(setting_name(setting))} {value(level)} diverged in {diverged} of {plural(ended, noun)} "
