@@ -1,6 +1,8 @@
 """What is kept of a step's gradients: four numbers for each weight, computed where the step runs."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import keras
@@ -100,10 +102,10 @@ def _together(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[
 
 
 def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:
-    """Yields the indices of tensors that are summed together: small ones in groups, large ones alone."""
+    """Yields the indices of tensors that are summed together: small ones in groups by size, large ones alone."""
     together: list[int] = []
     total = 0
-    for index, size in enumerate(sizes):
+    for index, size in sorted(enumerate(sizes), key=itemgetter(1)):
         if size > _SMALL:
             yield [index]
             continue
@@ -124,11 +126,13 @@ def _group_sums(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequenc
             ops.sum(ops.cast(ops.not_equal(gradient, 0), "float32"), axis=0),
         ]
     )
-    if len(widths) == 1:
-        return ops.sum(columns, axis=1, keepdims=True)
-    # A product with ones and zeros would round to ten bits on GPUs that multiply in TensorFloat-32, and spread NaN.
-    own = np.repeat(np.eye(len(widths), dtype="bool"), widths, axis=1)
-    return ops.sum(ops.where(ops.convert_to_tensor(own)[None], columns[:, None, :], 0.0), axis=2)
+    sums, start = [], 0
+    for width, own in groupby(widths):
+        count = len(list(own))
+        part = columns[:, start : start + count * width]
+        sums.append(ops.sum(ops.reshape(part, (4, count, width)), axis=2))
+        start += count * width
+    return sums[0] if len(sums) == 1 else ops.concatenate(sums, axis=1)
 
 
 def _side_by_side(tensors: Sequence[Tensor]) -> tuple[Tensor, list[int]]:

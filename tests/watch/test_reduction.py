@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-SHAPES = [(3, 40), (5,), (), (130, 130), (7, 3, 2), (4096, 8), (33,)]
+SHAPES = [(3, 40), (5,), (), (130, 130), (7, 3, 2), (4096, 8), (33,), (40, 3), (5,)]
 
 
 def tensors(seed: int, members: int = 0) -> list[np.ndarray]:
