@@ -78,15 +78,14 @@ class Programs:
             evaluate = backend.map_members(evaluate, (0, None))
             results = backend.map_members(results, (0,))
         turns = 1 if self.together else members
-        steps *= turns
-        brief = steps < backend.brief_steps()
+        brief = steps * turns < backend.brief_steps()
         quick = brief or scorings * turns < backend.brief_scorings()
         observer = program.observer
         seen: tuple[int, ...] | None = None if observer is None else (len(observer.names), observer.numbers)
         if seen is not None and self.together:
             seen = (members, *seen)
         epoch = backend.epoch_program(
-            step, lambda state: results(state[METRICS]), seen, after_step, convolves=convolves, steps=steps
+            step, lambda state: results(state[METRICS]), seen, after_step, convolves=convolves, brief=brief
         )
         compiled = backend.compiled(evaluate, brief=quick), backend.compiled(results, brief=quick)
         self._compiled = (epoch, compiled[0])

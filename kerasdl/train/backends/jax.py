@@ -1,7 +1,6 @@
 """Many members as one program on JAX."""
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
@@ -12,9 +11,6 @@ import jax.numpy as jnp
 
 from kerasdl.train.backends import free_host_memory, most_at_once
 from kerasdl.train.backends.jax_depthwise import on_processor
-
-# With so many steps on a processor, a tenth more of compiling repays itself.
-MANY_STEPS = 3_000
 
 
 def value_and_grad(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,13 +32,13 @@ def epoch_program(
     after_step: Callable[[], None],
     *,
     convolves: bool = False,
-    steps: float = math.inf,
+    brief: bool = False,
 ) -> Callable[..., Any]:
     def after(state: Any, data: Any, rows: Any) -> Any:
         return step(state, tuple(part[rows] for part in data))
 
     if convolves and jax.default_backend() == "cpu":
-        return _Stepwise(after, results, after_step, _options(steps, convolves=True))
+        return _Stepwise(after, results, after_step, brief=brief)
 
     def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
         state, rows = jax.lax.scan(lambda state, rows: after(state, data, rows), state, full)
@@ -51,31 +47,26 @@ def epoch_program(
             rows = jax.tree.map(lambda all_, one: jnp.concatenate([all_, one[None]]), rows, last)
         return state, results(state), rows
 
-    return _Program(jax.jit(epoch, donate_argnums=0, compiler_options=_options(steps)))
+    return _Program(jax.jit(epoch, donate_argnums=0, compiler_options=_options(brief=brief)))
 
 
-def _options(steps: float, *, convolves: bool = False) -> dict[str, Any]:
+def _options(*, brief: bool, convolves: bool = False) -> dict[str, Any] | None:
     """Leaves out of XLA what makes a program compile for longer than it gains.
 
     Measured on two cores: `digits-cnn` takes 31.5 s with fusion emitters and 23.2 s without, a trial 1.9 s and 1.1 s.
     At level 1 a pack of MLPs of ten layers is compiled in 2.2 s instead of 2.7 s, and runs as fast. On a GPU XLA tries
     products of its own beside the library's: 27 MLPs are compiled in 7.7 s with them and 3.7 s without.
 
-    XLA gives sums to YNNPACK, which does not fuse them with what they add and wakes threads for each. An epoch of five
-    such MLPs with batch normalization takes 0.69 s of the processors' time so, and 0.38 s where it has the products
-    alone; XLA's own sums are compiled for a tenth longer. An epoch of a CNN takes 2.0 s and 1.7 s.
-
-    Args:
-        steps: How many steps the program takes in all.
-        convolves: Whether they hold convolutions.
+    XLA gives sums to YNNPACK, which does not fuse them with what they add, and wakes threads for each. An epoch of a
+    CNN takes 2.0 s so, and 1.7 s where YNNPACK has the products alone. Dense layers gain by it where they are
+    normalized, but are compiled for a tenth longer, and norms of watched steps take a tenth of a step more.
     """
-    brief = steps < brief_steps()
     asked: dict[str, Any] = {}
     if jax.default_backend() == "cpu":
         asked["xla_backend_optimization_level"] = 0 if brief else 1
         if brief or convolves:
             asked["xla_cpu_use_fusion_emitters"] = False
-        if steps >= MANY_STEPS or (convolves and not brief):
+        if convolves and not brief:
             asked["xla_cpu_experimental_ynn_fusion_type"] = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
     elif brief:
         asked["xla_gpu_enable_triton_gemm"] = False
@@ -96,13 +87,10 @@ class _Stepwise:
     """An epoch whose steps Python calls: on a CPU XLA runs convolutions inside a loop of its own on one core."""
 
     def __init__(
-        self,
-        step: Callable[..., Any],
-        results: Callable[..., Any],
-        after_step: Callable[[], None],
-        options: dict[str, Any],
+        self, step: Callable[..., Any], results: Callable[..., Any], after_step: Callable[[], None], *, brief: bool
     ) -> None:
         self._after_step = after_step
+        options = _options(brief=brief, convolves=True)
         self._step = _Program(jax.jit(step, donate_argnums=0, compiler_options=options))
         self._results = _Program(jax.jit(results))
 
@@ -120,8 +108,7 @@ class _Stepwise:
 
 
 def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
-    options = _options(0 if brief else brief_steps())
-    return _Program(jax.jit(function, compiler_options=options))
+    return _Program(jax.jit(function, compiler_options=_options(brief=brief)))
 
 
 def brief_steps() -> int:

@@ -1,7 +1,6 @@
 """Many members as one program on TensorFlow."""
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -63,9 +62,9 @@ def epoch_program(
     after_step: Callable[[], None],
     *,
     convolves: bool = False,
-    steps: float = math.inf,
+    brief: bool = False,
 ) -> Callable[..., Any]:
-    def epoch(state: Any, data: Any, full: Any, rest: Any, last: Any) -> Any:
+    def epoch(state: Any, data: Any, full: Any, rest: Any, steps: Any) -> Any:
         def after(state: Any, rows: Any) -> Any:
             return step(state, tuple(tf.gather(part, rows) for part in data))
 
@@ -75,7 +74,7 @@ def epoch_program(
 
         count = full.shape[0] + bool(rest.shape[-1])
         rows = [] if seen is None else [tf.TensorArray(tf.float32, count, element_shape=seen)]
-        _, state, rows = tf.while_loop(lambda index, *_: index < last, next_step, (0, state, rows))
+        _, state, rows = tf.while_loop(lambda index, *_: index < steps, next_step, (0, state, rows))
         if rest.shape[-1]:
             state, own = after(state, rest)
             rows = [array.write(count - 1, one) for array, one in zip(rows, own, strict=True)]
@@ -84,10 +83,7 @@ def epoch_program(
     # The number of steps is an argument so that the program can be compiled by a run of none.
     # XLA runs convolutions inside a loop on one core of a CPU; TensorFlow's own graph does not.
     return _Program(
-        epoch,
-        steps < brief_steps() or convolves,
-        lambda full: (tf.constant(0),),
-        lambda full: (tf.constant(full.shape[0]),),
+        epoch, brief or convolves, lambda full: (tf.constant(0),), lambda full: (tf.constant(full.shape[0]),)
     )
 
 

@@ -1,6 +1,5 @@
 """Many members as one program on PyTorch."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -65,7 +64,7 @@ def epoch_program(
     after_step: Callable[[], None],
     *,
     convolves: bool = False,
-    steps: float = math.inf,
+    brief: bool = False,
 ) -> Callable[..., Any]:
     def step_of_rows(state: Any, data: Any, rows: Any) -> Any:
         return step(state, tuple(_taken(part, rows) for part in data))
