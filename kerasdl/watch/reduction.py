@@ -93,10 +93,10 @@ def _one_by_one(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequenc
 def _together(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
     """Returns what `_one_by_one` returns, with few large operations instead of many small ones."""
     order: list[int] = []
-    parts = []
+    parts: list[Tensor] = []
     for group in _groups([_size(weight) for weight in old]):
         order += group
-        parts.append(_group_sums(*([tensors[i] for i in group] for tensors in (gradients, old, new))))
+        parts += _group_sums(*([tensors[i] for i in group] for tensors in (gradients, old, new)))
     sums = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
     return sums if order == sorted(order) else ops.take(sums, np.argsort(order), axis=1)
 
@@ -118,7 +118,8 @@ def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:
         yield together
 
 
-def _group_sums(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+def _group_sums(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
+    """Returns the sums of a group in pieces, `(4, tensors of one width)` each, in its order."""
     (gradient, widths), (before, _), (after, _) = (_side_by_side(tensors) for tensors in (gradients, old, new))
     columns = ops.stack(
         [
@@ -127,12 +128,13 @@ def _group_sums(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequenc
         ]
     )
     sums, start = [], 0
+    # Neighbours of one width are one sum: a mask over all columns took YNNPACK a quarter of a step.
     for width, own in groupby(widths):
         count = len(list(own))
         part = columns[:, start : start + count * width]
         sums.append(ops.sum(ops.reshape(part, (4, count, width)), axis=2))
         start += count * width
-    return sums[0] if len(sums) == 1 else ops.concatenate(sums, axis=1)
+    return sums
 
 
 def _side_by_side(tensors: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
