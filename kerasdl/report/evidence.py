@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from kerasdl.runs import Run
 
+_GRADIENT_QUANTITIES = ("gradient_norm", "update_ratio")
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -64,12 +66,12 @@ class Evidence:
     @cached_property
     def gradients(self) -> "pd.DataFrame":
         """What was seen of gradients."""
-        return self.run.gradients()
+        return self.run.gradients(quantities=_GRADIENT_QUANTITIES, statistics=("median",))
 
     @cached_property
     def first_gradients(self) -> "pd.DataFrame":
         """What was seen of gradients in the first epoch: findings need no more, and all of them may be millions."""
-        return self.run.gradients(epoch=1)
+        return self.run.gradients(1, _GRADIENT_QUANTITIES, statistics=("median",))
 
     @cached_property
     def measures(self) -> "pd.DataFrame":

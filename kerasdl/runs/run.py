@@ -5,6 +5,7 @@ import json
 import sqlite3
 import tomllib
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -374,11 +375,18 @@ class Run:
         names = ("program", "member", "asked", "done")
         return {row["trial"]: Place(*(row[name] for name in names)) for row in self._rows(query)}
 
-    def gradients(self, epoch: int | None = None) -> "pd.DataFrame":
+    def gradients(
+        self,
+        epoch: int | None = None,
+        quantities: Sequence[str] | None = None,
+        statistics: Sequence[str] = STATISTICS,
+    ) -> "pd.DataFrame":
         """Returns what was seen of gradients, where the study has a `[watch]` table.
 
         Args:
             epoch: Of this epoch alone; 1 is the first.
+            quantities: These alone, of `gradient_norm`, `weight_norm`, `update_ratio` and `zero_share`.
+            statistics: The columns of statistics to read: a run may hold millions of rows.
 
         Returns:
             One row per trial, epoch, weight and quantity: columns `trial`, `configuration`, `seed`, `epoch`,
@@ -387,14 +395,15 @@ class Run:
         """
         import pandas as pd
 
-        columns = ["trial", "configuration", "seed", *GRADIENT_COLUMNS]
-        of = "" if epoch is None else "WHERE epoch = ?"
-        query = (
-            f"SELECT {', '.join(columns)} FROM gradient JOIN trial USING (trial) {of} ORDER BY trial, epoch, position"
-        )
-        rows = self._rows(query, *([] if epoch is None else [epoch]))
-        found = pd.DataFrame([tuple(row) for row in rows], columns=columns)
-        return found.astype(dict.fromkeys(STATISTICS, float))
+        read = [name for name in GRADIENT_COLUMNS if name in statistics or name not in STATISTICS]
+        columns = ["trial", "configuration", "seed", *read]
+        asked = {"epoch": () if epoch is None else (epoch,), "quantity": tuple(quantities or ())}
+        conditions = [f"{name} IN ({', '.join('?' * len(values))})" for name, values in asked.items() if values]
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        query = f"SELECT {', '.join(columns)} FROM gradient JOIN trial USING (trial) {where}"
+        rows = self._rows(f"{query} ORDER BY trial, epoch, position", *asked["epoch"], *asked["quantity"])
+        found = pd.DataFrame(map(tuple, rows), columns=columns)
+        return found.astype(dict.fromkeys((name for name in read if name in STATISTICS), float))
 
     def measures(self) -> "pd.DataFrame":
         """Returns what was measured between epochs, where the study's `[watch]` table asks for it.

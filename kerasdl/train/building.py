@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras.src.backend.common import global_state
 
-from kerasdl.train.backends import set_seed
+from kerasdl.train.backends import current_backend, set_seed
 from kerasdl.train.trial import Trial
 
 # Builders draw from Python's random state, which is one for all threads.
@@ -34,18 +34,47 @@ def build(trial: Trial) -> keras.Model:
     Raises:
         TypeError: What was built is no compiled Keras model.
     """
+    return _made(trial, trial.build)
+
+
+def _made(trial: Trial, make: Callable[[], Any]) -> keras.Model:
     with building(), _first_names():
         set_seed(trial.seed)
-        model = trial.build()
+        model = make()
     if not isinstance(model, keras.Model) or not model.compiled:
         raise TypeError(f"the builder gave {type(model).__name__}, not a compiled keras.Model")
     return model
 
 
+class LookedAt:
+    """Trials' models, each of which is looked at until the next is asked for, and neither trained nor kept.
+
+    Trials that differ in how their models are compiled alone, such as in their learning rates, are given one model.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Trial, keras.Model] | None = None
+
+    def model(self, trial: Trial) -> keras.Model:
+        """Returns a trial's model, as `build` gives it."""
+        model = self._recompiled(trial) or build(trial)
+        self._last = trial, model
+        return model
+
+    def _recompiled(self, trial: Trial) -> keras.Model | None:
+        if self._last is None or trial.recompile is None:
+            return None
+        other, model = self._last
+        if not trial.origin or (trial.origin, trial.seed) != (other.origin, other.seed):
+            return None
+        recompile = functools.partial(trial.recompile, model)
+        return _made(trial, lambda: recompile() or trial.build())
+
+
 @contextmanager
 def building() -> Iterator[None]:
     """Lets a builder run while other threads trace models or train them."""
-    with _KERAS, _other_threads_kept():
+    with _KERAS, _other_threads_kept(), current_backend().quick_variables():
         yield
 
 

@@ -13,29 +13,34 @@ _OF_OPTIMIZERS = ("weight_decay", "beta_1", "beta_2", "rho", "epsilon", "body_ra
 _ASKED_OF_OPTIMIZERS = ("momentum",)
 # `clipvalue` is missing: Keras hands it to `jax.numpy.clip`, which takes no variable.
 _LIMITS_OF_OPTIMIZERS = ("clipnorm", "global_clipnorm")
-_OF_REGULARIZERS = ((keras.regularizers.L1, ("l1",)), (keras.regularizers.L2, ("l2",)))
-_ASKED_OF_REGULARIZERS = ((keras.regularizers.L1L2, ("l1", "l2")),)
-_ASKED_OF_LAYERS = (
-    (keras.layers.Dropout, ("rate",)),
-    (keras.layers.SpatialDropout1D, ("rate",)),
-    (keras.layers.SpatialDropout2D, ("rate",)),
-    (keras.layers.SpatialDropout3D, ("rate",)),
-    (keras.layers.AlphaDropout, ("rate",)),
-    (keras.layers.GaussianNoise, ("stddev",)),
-)
+_OF_REGULARIZERS: dict[type, tuple[str, ...]] = {keras.regularizers.L1: ("l1",), keras.regularizers.L2: ("l2",)}
+_ASKED_OF_LAYERS: dict[type, tuple[str, ...]] = {
+    keras.regularizers.L1L2: ("l1", "l2"),
+    keras.layers.Dropout: ("rate",),
+    keras.layers.SpatialDropout1D: ("rate",),
+    keras.layers.SpatialDropout2D: ("rate",),
+    keras.layers.SpatialDropout3D: ("rate",),
+    keras.layers.AlphaDropout: ("rate",),
+    keras.layers.GaussianNoise: ("stddev",),
+}
 _ASKED_OF_LOSSES = ("label_smoothing",)
-_OF_SCHEDULES: tuple[tuple[type, tuple[str, ...]], ...] = (
-    (keras.optimizers.schedules.ExponentialDecay, ("initial_learning_rate", "decay_steps", "decay_rate")),
-    (keras.optimizers.schedules.InverseTimeDecay, ("initial_learning_rate", "decay_steps", "decay_rate")),
-    (
-        keras.optimizers.schedules.PolynomialDecay,
-        ("initial_learning_rate", "decay_steps", "end_learning_rate", "power"),
+_OF_SCHEDULES: dict[type, tuple[str, ...]] = {
+    keras.optimizers.schedules.ExponentialDecay: ("initial_learning_rate", "decay_steps", "decay_rate"),
+    keras.optimizers.schedules.InverseTimeDecay: ("initial_learning_rate", "decay_steps", "decay_rate"),
+    keras.optimizers.schedules.PolynomialDecay: (
+        "initial_learning_rate",
+        "decay_steps",
+        "end_learning_rate",
+        "power",
     ),
-    (
-        keras.optimizers.schedules.CosineDecay,
-        ("initial_learning_rate", "decay_steps", "alpha", "warmup_target", "warmup_steps"),
+    keras.optimizers.schedules.CosineDecay: (
+        "initial_learning_rate",
+        "decay_steps",
+        "alpha",
+        "warmup_target",
+        "warmup_steps",
     ),
-)
+}
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,7 @@ def of_optimizer(optimizer: keras.Optimizer) -> list[Number]:
 
 def numbers_of_schedule(schedule: Any) -> tuple[str, ...]:
     """Returns the names of a schedule's numbers: a schedule of one's own lists them as `numbers` of its class."""
-    known = next((names for kind, names in _OF_SCHEDULES if type(schedule) is kind), ())
-    return known or tuple(getattr(type(schedule), "numbers", ()))
+    return _OF_SCHEDULES.get(type(schedule)) or tuple(getattr(type(schedule), "numbers", ()))
 
 
 def of_model(model: keras.Model) -> list[Number]:
@@ -148,10 +152,9 @@ def of_model(model: keras.Model) -> list[Number]:
         for place, owner in places:
             if id(owner) in seen:
                 continue
-            own = [
-                *_known(f"layer {index}.{place}", owner, _OF_REGULARIZERS),
-                *_known(f"layer {index}.{place}", owner, _ASKED_OF_REGULARIZERS + _ASKED_OF_LAYERS, (0, 1)),
-            ]
+            kind, where = type(owner), f"layer {index}.{place}"
+            own = _numbers(where, owner, _OF_REGULARIZERS.get(kind, ()))
+            own += _numbers(where, owner, _ASKED_OF_LAYERS.get(kind, ()), (0, 1))
             if own:
                 seen.add(id(owner))
                 found += own
@@ -160,13 +163,6 @@ def of_model(model: keras.Model) -> list[Number]:
         if isinstance(settings, dict) and type(loss).__module__.startswith("keras."):
             found += _numbers(f"loss {index}", settings, _ASKED_OF_LOSSES, (0, 1))
     return found
-
-
-def _known(
-    place: str, owner: Any, kinds: Sequence[tuple[type, tuple[str, ...]]], asked: tuple[float, ...] = ()
-) -> list[Number]:
-    names = next((names for kind, names in kinds if type(owner) is kind), ())
-    return _numbers(place, owner, names, asked)
 
 
 def _numbers(place: str, owner: Any, names: Sequence[str], asked: tuple[float, ...] = ()) -> list[Number]:

@@ -14,7 +14,7 @@ from kerasdl.collection import uncollected
 from kerasdl.data import Dataset
 from kerasdl.train.answers import Answers, answers, joined
 from kerasdl.train.backends import current_backend
-from kerasdl.train.building import build
+from kerasdl.train.building import LookedAt, build
 from kerasdl.train.checkpoint import Checkpoints
 from kerasdl.train.frozen import body_of, dataset_of
 from kerasdl.train.measuring import probed_rows
@@ -84,21 +84,29 @@ class PackTrainer:
         self._restore()
 
     def _initialize(self) -> None:
-        states = []
-        for number, seat in enumerate(self._seats):
+        trials = [seat.member.longest for seat in self._seats]
+        with uncollected():
+            model = build(trials[0])
+        self._dataset, self._body = dataset_of(model, self._dataset), body_of(model)
+        split = self._dataset.train
+        observer = None if self._watch is None else self._watch.observer(model)
+        self._probe = None if self._watch is None else self._watch.probe(model)
+        self._program = MemberProgram(model, split.x[:2], split.y[:2], self._backend, observer)
+        self.parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+        states = [self._program.initial_state(model), *self._other_states(trials[1:])]
+        self._state = State(*keras.tree.map_structure(_stack, *[tuple(state) for state in states]))
+
+    def _other_states(self, trials: Sequence[Trial]) -> list[State]:
+        """Returns the initial states of members whose models nobody needs afterwards."""
+        states: dict[int, State] = {}
+        models = LookedAt()
+        for index in sorted(range(len(trials)), key=lambda index: (trials[index].origin, trials[index].seed)):
             with uncollected():
-                model = build(seat.member.longest)
-            if number == 0:
-                self._dataset, self._body = dataset_of(model, self._dataset), body_of(model)
-                split = self._dataset.train
-                observer = None if self._watch is None else self._watch.observer(model)
-                self._probe = None if self._watch is None else self._watch.probe(model)
-                self._program = MemberProgram(model, split.x[:2], split.y[:2], self._backend, observer)
-                self.parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+                model = models.model(trials[index])
             if (body := body_of(model)) is not None and body.dataset is not self._dataset:
                 raise ValueError("its members begin with different frozen layers")
-            states.append(self._program.initial_state(model))
-        self._state = State(*keras.tree.map_structure(_stack, *[tuple(state) for state in states]))
+            states[index] = self._program.initial_state(model)
+        return [states[index] for index in range(len(trials))]
 
     def _make_programs(self) -> None:
         release()

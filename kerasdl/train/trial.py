@@ -51,6 +51,10 @@ class Trial:
         batch_size: Rows in a batch.
         early_stopping: When to stop before, if at all.
         data_parallel: Whether each batch is divided among all devices.
+        origin: What its model is before it is compiled: with equal origins and equal seeds they are equal. Empty where
+            that is not known.
+        recompile: Makes of a model of the same origin and seed, which has not trained, what `build` gives, and returns
+            it; `None` where that cannot be done.
     """
 
     number: int
@@ -61,6 +65,8 @@ class Trial:
     batch_size: int
     early_stopping: EarlyStopping | None = None
     data_parallel: bool = False
+    origin: str = ""
+    recompile: Callable[["keras.Model"], "keras.Model | None"] | None = None
 
 
 @dataclass(frozen=True)

@@ -28,34 +28,34 @@ OPTIMIZERS: dict[str, type[keras.Optimizer]] = {
 }
 
 
-def compiled_model(
-    study: Study,
-    function: Callable[..., Any],
-    settings: Mapping[str, Any],
-    available: Mapping[str, Any],
-    dataset: Dataset,
-    precision: str | None = None,
-) -> keras.Model:
-    """Builds a configuration's model and compiles it, unless its builder did.
+def built_model(
+    study: Study, function: Callable[..., Any], settings: Mapping[str, Any], available: Mapping[str, Any]
+) -> Any:
+    """Builds a configuration's model.
 
     Args:
         study: The study.
         function: What builds the model.
         settings: Every setting of the configuration.
         available: What kerasdl gives a builder that asks for it: `input_shape`, `classes`.
-        dataset: What it learns from.
-        precision: Name of the policy of layers that have none of their own; Keras' own where absent.
 
     Returns:
-        A compiled model.
+        What the builder gives, compiled perhaps.
     """
-    with _policy(precision):
-        return _compiled_model(study, function, settings, available, dataset)
+    if study.builder.takes_hp:
+        hyperparameters = keras_tuner.HyperParameters()
+        hyperparameters.values = {**settings}
+        available = {**available, "hp": hyperparameters}
+    return builders.call(function, own_settings(study.builder, settings), available)
 
 
 @contextmanager
-def _policy(name: str | None) -> Iterator[None]:
-    """Makes a policy Keras' own for as long as a model is built; layers keep theirs."""
+def policy(name: str | None) -> Iterator[None]:
+    """Makes a policy of precision Keras' own for as long as a model is built and compiled; layers keep theirs.
+
+    Args:
+        name: Its name; `None` leaves Keras' own.
+    """
     before = keras.config.dtype_policy()
     if name is not None:
         keras.config.set_dtype_policy(name)
@@ -63,23 +63,6 @@ def _policy(name: str | None) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _compiled_model(
-    study: Study,
-    function: Callable[..., Any],
-    settings: Mapping[str, Any],
-    available: Mapping[str, Any],
-    dataset: Dataset,
-) -> keras.Model:
-    if study.builder.takes_hp:
-        hyperparameters = keras_tuner.HyperParameters()
-        hyperparameters.values = {**settings}
-        available = {**available, "hp": hyperparameters}
-    model = builders.call(function, own_settings(study.builder, settings), available)
-    if isinstance(model, keras.Model) and not model.compiled:
-        compile_classifier(model, settings, dataset)
-    return model
 
 
 def own_settings(builder: builders.Builder, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kerasdl.data import Dataset
 from kerasdl.train import Trial, numbers
 from kerasdl.train.backends import current_backend
 from kerasdl.train.body import starts_of
-from kerasdl.train.building import build
+from kerasdl.train.building import LookedAt
 from kerasdl.train.data_parallel import devices
 from kerasdl.train.frozen import body_of, dataset_of
 from kerasdl.train.scoring import SCORING_BYTES
@@ -156,19 +156,20 @@ def _pack(members: tuple[Member, ...], built: Blueprint, budget: int) -> Pack:
     return Pack(members, how, timed=built.architecture if built.timed else None, share=share)
 
 
-def blueprint(trial: Trial, dataset: Dataset, watch: Watch | None = None) -> Blueprint:
+def blueprint(trial: Trial, dataset: Dataset, watch: Watch | None = None, models: LookedAt | None = None) -> Blueprint:
     """Builds a trial's model and tells what it is made of.
 
     Args:
         trial: The trial; its builder may raise whatever it likes.
         dataset: What it learns from.
         watch: What is to be seen of each step.
+        models: The models of trials that were looked at before.
 
     Raises:
         UserError: The model has nothing of what is to be watched.
     """
     with uncollected():
-        model = build(trial)
+        model = (models or LookedAt()).model(trial)
     dataset = dataset_of(model, dataset)
     obstacle = _obstacle(trial, model, dataset)
     architecture = f"configuration {trial.configuration}"

@@ -3,20 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import keras_tuner
 
 from kerasdl.data import Dataset, Folds
 from kerasdl.errors import UserError
 from kerasdl.models import builders
 from kerasdl.train import EarlyStopping, Trial
-from kerasdl.train.building import building
+from kerasdl.train.building import LookedAt, building
 from kerasdl.train.data_parallel import check_devices
-from kerasdl.train.frozen import FrozenBodies
+from kerasdl.train.frozen import FrozenBodies, body_of
 from kerasdl.train.trial import first_line
 from kerasdl.train.watching import Watch
-from kerasdl.tune.compiling import compiled_model, own_settings
+from kerasdl.tune.compiling import built_model, compile_classifier, own_settings, policy
 from kerasdl.tune.planner import Blueprint, Pack, blueprint, plan
 from kerasdl.tune.proposals import Proposals
+from kerasdl.tune.settings import FINE_TUNING
 from kerasdl.tune.space import Dimension, Encoding
 from kerasdl.tune.study import Study
 
@@ -42,6 +44,8 @@ class TrialMaker:
         self._folds = Folds(dataset, study.folds, study.seed)
         self._function = study.builder.load()
         self._bodies = FrozenBodies()
+        # The origins whose models are compiled as the study says.
+        self._compiled_here: set[str] = set()
         self._available: dict[str, Any] = {"input_shape": dataset.input_shape, "classes": len(dataset.classes)}
 
     def proposals(self) -> Proposals:
@@ -73,8 +77,15 @@ class TrialMaker:
         return self._model(settings, "float32" if self._study.precision else None, self._dataset)
 
     def _model(self, settings: Mapping[str, Any], precision: str | None, dataset: Dataset) -> Any:
-        with building():
-            return compiled_model(self._study, self._function, settings, self._available, dataset, precision)
+        with building(), policy(precision):
+            model = built_model(self._study, self._function, settings, self._available)
+            if isinstance(model, keras.Model) and not model.compiled:
+                compile_classifier(model, settings, dataset)
+                self._compiled_here.add(self._origin(settings))
+            return model
+
+    def _origin(self, settings: Mapping[str, Any]) -> str:
+        return repr(sorted(own_settings(self._study.builder, settings).items()))
 
     @property
     def first_dataset(self) -> Dataset:
@@ -90,11 +101,21 @@ class TrialMaker:
         rule = self._study.early_stopping
         stopping = None if rule is None else EarlyStopping(**rule.model_dump())
         fold = self._folds.number(seed - self._study.seed)
+        origin = self._origin(settings)
 
         def build() -> Any:
             dataset = self._folds.of(fold)
             model = self._model(settings, self._study.precision, dataset)
             return self._bodies.parted(model, dataset, fold)
+
+        def recompile(model: keras.Model) -> keras.Model | None:
+            # A builder's own way to compile is not known, and a slow or frozen body is part of a model.
+            alters = any(name in settings for name in FINE_TUNING) or body_of(model) is not None
+            if alters or origin not in self._compiled_here:
+                return None
+            with policy(self._study.precision):
+                compile_classifier(model, settings, self._folds.of(fold))
+            return model
 
         return Trial(
             number,
@@ -105,6 +126,8 @@ class TrialMaker:
             settings["batch_size"],
             stopping,
             self._study.data_parallel,
+            origin,
+            recompile,
         )
 
     def trials(self, settings: Mapping[int, Mapping[str, Any]]) -> list[Trial]:
@@ -128,12 +151,13 @@ class TrialMaker:
         """
         found: dict[int, Blueprint] = {}
         errors: dict[int, str] = {}
+        models = LookedAt()
         for trial in trials:
             number = trial.configuration
             if number in found or number in errors:
                 continue
             try:
-                found[number] = blueprint(trial, self.dataset_of(trial), self._watch)
+                found[number] = blueprint(trial, self.dataset_of(trial), self._watch, models)
             except UserError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a user's builder raises is a result of the trial

@@ -17,6 +17,9 @@ QUANTITIES = ("gradient_norm", "weight_norm", "update_ratio", "zero_share")
 _SMALL = 16_384
 _TOGETHER = 65_536
 
+# Weights up to this size lie one after another in one tensor and are gathered where several have one size.
+_GATHERED = 256
+
 # The rows of that layout. Sums run down its columns, which every backend vectorizes.
 _ROWS = 32
 
@@ -65,14 +68,63 @@ def reduce_flat(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]
     Returns:
         A float32 tensor `(weights, 4)`, as `reduce` gives it.
     """
-    ends = np.cumsum(sizes).tolist()
-    places = [(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    # A norm of a part reads it once and writes one number; squares would be written and read again.
-    norms = [ops.stack([ops.norm(tensor[start:end]) for start, end in places]) for tensor in (gradient, old, new - old)]
+    change = new - old
     # Taken of the whole at once, and by signs: PyTorch compares and casts ten times slower.
     nonzero = ops.abs(ops.sign(gradient))
-    counts = ops.stack([ops.sum(nonzero[start:end]) for start, end in places])
-    return ops.stack(_columns(norms, counts, sizes), axis=1)
+    alone, alike = _flat_groups(sizes)
+    order = alone + [index for group in alike for index in group]
+    parts = []
+    if alone:
+        parts.append(_flat_alone((gradient, old, change), nonzero, _places(sizes, alone)))
+    if alike:
+        parts.append(_flat_alike((gradient, old, change, nonzero), sizes, alike))
+    rows = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
+    rows = _in_order(rows, order)
+    return ops.stack(_columns(rows[:3], rows[3], sizes), axis=1)
+
+
+def _flat_groups(sizes: Sequence[int]) -> tuple[list[int], list[list[int]]]:
+    """Returns the indices of weights that are summed one by one, and those of small weights by their size."""
+    by_size: dict[int, list[int]] = {}
+    for index, size in enumerate(sizes):
+        by_size.setdefault(size, []).append(index)
+    alike = [group for size, group in by_size.items() if size <= _GATHERED and len(group) > 1]
+    return sorted(set(range(len(sizes))).difference(*alike)), alike
+
+
+def _places(sizes: Sequence[int], indices: Sequence[int]) -> list[tuple[int, int]]:
+    ends = np.cumsum(sizes).tolist()
+    return [(ends[index] - sizes[index], ends[index]) for index in indices]
+
+
+def _flat_alone(tensors: Sequence[Tensor], nonzero: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
+    """Returns the norms of parts of three tensors and the counts of nonzeros, `(4, places)`."""
+    # A norm of a part reads it once and writes one number; squares would be written and read again.
+    norms = [ops.norm(tensor[start:end]) for tensor in tensors for start, end in places]
+    counts = [ops.sum(nonzero[start:end]) for start, end in places]
+    return ops.reshape(ops.stack([*norms, *counts]), (4, len(places)))
+
+
+def _flat_alike(tensors: Sequence[Tensor], sizes: Sequence[int], groups: Sequence[Sequence[int]]) -> Tensor:
+    """Returns the same of weights of few sizes, in few operations: the more weights, the more operations it saves."""
+    places = _places(sizes, [index for group in groups for index in group])
+    index = np.concatenate([np.arange(start, end, dtype="int32") for start, end in places])
+    gathered = ops.stack([ops.take(tensor, index) for tensor in tensors])
+    # The signs' squares are their counts.
+    squares = ops.square(gathered)
+    sums, start = [], 0
+    for group in groups:
+        size = sizes[group[0]]
+        own = squares[:, start : start + len(group) * size]
+        sums.append(ops.sum(ops.reshape(own, (4, len(group), size)), axis=2))
+        start += len(group) * size
+    joined = sums[0] if len(sums) == 1 else ops.concatenate(sums, axis=1)
+    return ops.concatenate([ops.sqrt(joined[:3]), joined[3:]], axis=0)
+
+
+def _in_order(columns: Tensor, order: Sequence[int]) -> Tensor:
+    """Puts columns that stand for weights in an order of theirs into the weights' own."""
+    return columns if list(order) == sorted(order) else ops.take(columns, np.argsort(order), axis=1)
 
 
 def _columns(norms: Sequence[Tensor], nonzero: Tensor, sizes: Sequence[int]) -> list[Tensor]:
@@ -98,7 +150,7 @@ def _together(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[
         order += group
         parts += _group_sums(*([tensors[i] for i in group] for tensors in (gradients, old, new)))
     sums = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
-    return sums if order == sorted(order) else ops.take(sums, np.argsort(order), axis=1)
+    return _in_order(sums, order)
 
 
 def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kerasdl.errors import UserError
@@ -27,6 +28,9 @@ def test_every_trial_shows_its_gradients_epoch_by_epoch(backend_name: str, tmp_p
         assert len(one) == 2 * 2 * 4
         norms = one[one["quantity"] == "gradient_norm"]
         assert (norms["p05"] <= norms["median"]).all() and (norms["median"] <= norms["maximum"]).all()
+        few = run.gradients(1, ("update_ratio",), statistics=("median", "p95"))
+        own = seen[(seen["epoch"] == 1) & (seen["quantity"] == "update_ratio")].reset_index(drop=True)
+        pd.testing.assert_frame_equal(few, own.drop(columns=["mean", "p05", "maximum"]))
         # A trial that ends on the way of a longer one shows what that one shows.
         short, long = (trials[(trials["epochs"] == count) & (trials["seed"] == 0)] for count in (1, 3))
         first = seen[(seen["epoch"] == 1) & (seen["quantity"] == "gradient_norm")].groupby("trial")["median"].sum()

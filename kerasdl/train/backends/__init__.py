@@ -23,6 +23,7 @@ Each file offers the same functions, and only these files import a backend:
   it again.
 - `quick_layers()`: within this `with` statement Keras' layers compute the same in the way that suits the device; `pure`
   does so, too.
+- `quick_variables()`: within this `with` statement variables are made in the way that takes least time.
 - `settle(model)`: lets a model's variables hold what `fit` has made of them, in the middle of an epoch.
 - `packs_at_once()`: how many packs of small operations may train at once, in threads. `share_processors(packs)` is
   called in each such thread before an epoch, with the number that train now.

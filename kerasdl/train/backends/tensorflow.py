@@ -10,8 +10,9 @@ import tensorflow as tf
 from kerasdl.train.backends import free_host_memory, most_at_once
 from kerasdl.train.backends.tensorflow_mapping import add_rules
 from kerasdl.train.backends.tensorflow_pure import pure
+from kerasdl.train.backends.tensorflow_variables import quick_variables
 
-__all__ = ["pure"]
+__all__ = ["pure", "quick_variables"]
 
 add_rules()
 
