@@ -2,8 +2,9 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import keras
 from keras.src.backend.common import global_state
 
 from kerasdl.train.backends import current_backend, set_seed
+from kerasdl.train.reseeding import Initialized, Reseeding, count_drawn, find_reseeding, initializers_kept
 from kerasdl.train.trial import Trial
 
 # Builders draw from Python's random state, which is one for all threads.
@@ -34,13 +36,7 @@ def build(trial: Trial) -> keras.Model:
     Raises:
         TypeError: What was built is no compiled Keras model.
     """
-    return _made(trial, trial.build)
-
-
-def _made(trial: Trial, make: Callable[[], Any]) -> keras.Model:
-    with building(), _first_names():
-        set_seed(trial.seed)
-        model = make()
+    model = _made(trial, trial.build)
     if not isinstance(model, keras.Model) or not model.compiled:
         raise TypeError(f"the builder gave {type(model).__name__}, not a compiled keras.Model")
     return model
@@ -49,26 +45,59 @@ def _made(trial: Trial, make: Callable[[], Any]) -> keras.Model:
 class LookedAt:
     """Trials' models, each of which is looked at until the next is asked for, and neither trained nor kept.
 
-    Trials that differ in how their models are compiled alone, such as in their learning rates, are given one model.
+    Trials that differ in their seeds, or in how their models are compiled, such as in their learning rates, are given
+    one model where what a seed settles is known.
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Trial, keras.Model] | None = None
+        self._last: _Built | None = None
 
     def model(self, trial: Trial) -> keras.Model:
         """Returns a trial's model, as `build` gives it."""
-        model = self._recompiled(trial) or build(trial)
-        self._last = trial, model
+        model = self._remade(trial)
+        if model is None:
+            with building(), initializers_kept() as kept:
+                model = build(trial)
+                self._last = _Built(trial.origin, trial.seed, model, kept)
         return model
 
-    def _recompiled(self, trial: Trial) -> keras.Model | None:
-        if self._last is None or trial.recompile is None:
+    def _remade(self, trial: Trial) -> keras.Model | None:
+        last, recompile = self._last, trial.recompile
+        if last is None or recompile is None or not trial.origin or trial.origin != last.origin:
             return None
-        other, model = self._last
-        if not trial.origin or (trial.origin, trial.seed) != (other.origin, other.seed):
-            return None
-        recompile = functools.partial(trial.recompile, model)
-        return _made(trial, lambda: recompile() or trial.build())
+
+        def remake() -> keras.Model | None:
+            return recompile(last.model) if last.reseed(trial.seed) else None
+
+        return _made(trial, remake)
+
+
+class _Built:
+    """A model that was just built, whose weights can follow another seed."""
+
+    def __init__(self, origin: str, seed: int, model: keras.Model, kept: Mapping[int, Initialized]) -> None:
+        self.origin, self.model = origin, model
+        self._seed, self._kept, self._drawn = seed, kept, count_drawn(seed)
+
+    @cached_property
+    def _reseeding(self) -> Reseeding | None:
+        return find_reseeding(self.model, self._seed, self._drawn, self._kept)
+
+    def reseed(self, seed: int) -> bool:
+        """Gives the model the weights of another seed, if it is known which."""
+        if seed == self._seed:
+            return True
+        if self._reseeding is None:
+            return False
+        self._reseeding.reseed(seed)
+        self._seed = seed
+        return True
+
+
+def _made(trial: Trial, make: Callable[[], Any]) -> Any:
+    with building(), _first_names():
+        set_seed(trial.seed)
+        return make()
 
 
 @contextmanager

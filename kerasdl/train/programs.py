@@ -78,14 +78,15 @@ class Programs:
             evaluate = backend.map_members(evaluate, (0, None))
             results = backend.map_members(results, (0,))
         turns = 1 if self.together else members
-        brief = steps * turns < backend.brief_steps()
+        runs = steps * turns
+        brief = runs < backend.brief_steps()
         quick = brief or scorings * turns < backend.brief_scorings()
         observer = program.observer
         seen: tuple[int, ...] | None = None if observer is None else (len(observer.names), observer.numbers)
         if seen is not None and self.together:
             seen = (members, *seen)
         epoch = backend.epoch_program(
-            step, lambda state: results(state[METRICS]), seen, after_step, convolves=convolves, brief=brief
+            step, lambda state: results(state[METRICS]), seen, after_step, convolves=convolves, steps=runs
         )
         compiled = backend.compiled(evaluate, brief=quick), backend.compiled(results, brief=quick)
         self._compiled = (epoch, compiled[0])

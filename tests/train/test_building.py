@@ -37,7 +37,7 @@ def counted(compiles: bool = False) -> tuple[Callable[..., Any], list[int]]:
     return build, built
 
 
-def test_models_that_differ_in_how_they_are_compiled_are_built_once(backend_name: str) -> None:
+def test_models_that_differ_in_their_seed_and_in_how_they_are_compiled_are_built_once(backend_name: str) -> None:
     import keras
 
     from kerasdl.train.building import LookedAt, build
@@ -54,8 +54,8 @@ def test_models_that_differ_in_how_they_are_compiled_are_built_once(backend_name
             np.testing.assert_array_equal(own, other)
         own, other = (keras.ops.convert_to_numpy(one.optimizer.learning_rate) for one in (model, alone))
         assert own == other
-    # Two widths with two seeds, and each of eight trials alone.
-    assert len(built) == 4 + 8
+    # Two widths, and each of eight trials alone.
+    assert len(built) == 2 + 8
 
 
 def test_what_a_builder_compiles_itself_is_built_each_time(backend_name: str) -> None:
@@ -79,8 +79,8 @@ def test_a_pack_builds_each_start_once_and_begins_as_its_members_do(backend_name
     assert len(built) == 1
     (pack,) = maker.packs(trials, blueprints)
     trainer = PackTrainer(pack.members, maker.first_dataset, Recorder())
-    # The first member's model stays with the pack; the others need one for each seed.
-    assert len(built) == 1 + 1 + 2
+    # The first member's model stays with the pack; the others share one.
+    assert len(built) == 1 + 1 + 1
     state = trainer._state
     for index, member in enumerate(pack.members):
         alone = trainer._program.initial_state(build(member.longest))

@@ -104,7 +104,7 @@ def test_numbers_too_small_to_matter_are_zero_in_an_epoch_alone(torch: Any) -> N
     small = torch.full((4,), 1e-39)
     rows = torch.zeros((3, 2), dtype=torch.int64)
     epoch = epoch_program(
-        lambda state, batch: ((state[0] * 0.5, state[1]), []), lambda state: state, None, lambda: None
+        lambda state, batch: ((state[0] * 0.5, state[1]), []), lambda state: state, None, lambda: None, steps=3
     )
     (after, _), _, _ = epoch((small, torch.ones(())), (torch.ones(5, 1),), rows, rows[0, :0])
     assert after.tolist() == [0.0] * 4

@@ -6,11 +6,12 @@ Each file offers the same functions, and only these files import a backend:
 - `map_members(function, axes)`: `function` of one member becomes one of all members, stacked along the first axis of
   each argument whose entry in `axes` is 0; the others are shared (`None`).
 - `cut(tensor, sizes)`: a flat tensor in pieces of these sizes, in one operation.
-- `epoch_program(step, results, seen, after_step, convolves=, brief=)`: one epoch as one program, `(state, data, full,
+- `epoch_program(step, results, seen, after_step, convolves=, steps=)`: one epoch as one program, `(state, data, full,
   rest) -> (state, metrics, seen)`; `data` holds the parts of batches, all rows of each, `full` the row numbers of each
   full batch, `rest` those left over, as `kerasdl.train.order.batches` gives them. A step gives the state and a list of
   one float32 tensor of the shape `seen`, which are stacked along a new first axis, or an empty one where that is
-  `None`. `convolves` says that steps hold convolutions. `after_step()` is called after each, where Python calls them.
+  `None`. `convolves` says that steps hold convolutions, `steps` how many will run in all. `after_step()` is called
+  after each, where Python calls them.
 - `compiled(function, brief=)`: a function of tensors as one program. This and an epoch have `prepare(*arguments)`,
   which compiles for arguments of these shapes without training, and may run in a thread of its own. `brief` says that
   few steps are to come, so that a program which is made quickly ends before a fast one.

@@ -32,13 +32,13 @@ def epoch_program(
     after_step: Callable[[], None],
     *,
     convolves: bool = False,
-    brief: bool = False,
+    steps: float,
 ) -> Callable[..., Any]:
     def after(state: Any, data: Any, rows: Any) -> Any:
         return step(state, tuple(part[rows] for part in data))
 
     if convolves and jax.default_backend() == "cpu":
-        return _Stepwise(after, results, after_step, brief=brief)
+        return _Stepwise(after, results, after_step, brief=steps < brief_steps())
 
     def epoch(state: Any, data: Any, full: Any, rest: Any) -> Any:
         state, rows = jax.lax.scan(lambda state, rows: after(state, data, rows), state, full)
@@ -47,7 +47,7 @@ def epoch_program(
             rows = jax.tree.map(lambda all_, one: jnp.concatenate([all_, one[None]]), rows, last)
         return state, results(state), rows
 
-    return _Program(jax.jit(epoch, donate_argnums=0, compiler_options=_options(brief=brief)))
+    return _Program(jax.jit(epoch, donate_argnums=0, compiler_options=_options(brief=steps < brief_steps())))
 
 
 def _options(*, brief: bool, convolves: bool = False) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from kerasdl.train.backends import free_host_memory, most_at_once
+from kerasdl.train.backends.tensorflow_grappler import as_traced_graphs
 from kerasdl.train.backends.tensorflow_mapping import add_rules
 from kerasdl.train.backends.tensorflow_pure import pure
 from kerasdl.train.backends.tensorflow_variables import quick_variables
@@ -23,6 +24,9 @@ def _expected(record: logging.LogRecord) -> bool:
     return "triggered tf.function retracing" not in message or not any(name in message for name in _TRACED_ONCE)
 
 
+# Below this many steps Grappler takes longer than it saves: a quarter of the time in which a graph is made, for steps
+# that are up to a fifth faster.
+_AS_TRACED_STEPS = 300
 _TRACED_ONCE = ("epoch_program", "map_members", "with_tuples", "results")
 tf.get_logger().addFilter(_expected)
 
@@ -63,7 +67,7 @@ def epoch_program(
     after_step: Callable[[], None],
     *,
     convolves: bool = False,
-    brief: bool = False,
+    steps: float,
 ) -> Callable[..., Any]:
     def epoch(state: Any, data: Any, full: Any, rest: Any, steps: Any) -> Any:
         def after(state: Any, rows: Any) -> Any:
@@ -84,12 +88,16 @@ def epoch_program(
     # The number of steps is an argument so that the program can be compiled by a run of none.
     # XLA runs convolutions inside a loop on one core of a CPU; TensorFlow's own graph does not.
     return _Program(
-        epoch, brief or convolves, lambda full: (tf.constant(0),), lambda full: (tf.constant(full.shape[0]),)
+        epoch,
+        xla=steps >= brief_steps() and not convolves,
+        as_traced=steps < _AS_TRACED_STEPS and not convolves,
+        idle=lambda full: (tf.constant(0),),
+        busy=lambda full: (tf.constant(full.shape[0]),),
     )
 
 
 def compiled(function: Callable[..., Any], *, brief: bool = False) -> Callable[..., Any]:
-    return _Program(function, brief)
+    return _Program(function, xla=not brief, as_traced=brief)
 
 
 def brief_steps() -> int:
@@ -114,20 +122,25 @@ def forget() -> None:
 
 
 class _Program:
-    """A graph, compiled by XLA if it is to run for long.
+    """A graph, compiled by XLA if it is to run for long, or run as it was traced if it is not worth optimizing.
 
     `idle` and `busy` give further arguments for a run that only compiles and for a real one.
     """
 
-    def __init__(self, function: Callable[..., Any], brief: bool, idle: Any = None, busy: Any = None) -> None:
-        self._function = tf.function(function, jit_compile=None if brief else True, autograph=False)
+    def __init__(
+        self, function: Callable[..., Any], *, xla: bool, as_traced: bool, idle: Any = None, busy: Any = None
+    ) -> None:
+        self._function = tf.function(function, jit_compile=xla or None, autograph=False)
+        self._optimizing = as_traced_graphs if as_traced and device() == "cpu" else nullcontext
         self._idle, self._busy = idle, busy
 
     def prepare(self, *arguments: Any) -> None:
-        self._function(*arguments, *(self._idle(arguments[2]) if self._idle else ()))
+        with self._optimizing():
+            self._function(*arguments, *(self._idle(arguments[2]) if self._idle else ()))
 
     def __call__(self, *arguments: Any) -> Any:
-        return self._function(*arguments, *(self._busy(arguments[2]) if self._busy else ()))
+        with self._optimizing():
+            return self._function(*arguments, *(self._busy(arguments[2]) if self._busy else ()))
 
 
 def set_seed(seed: int) -> None:

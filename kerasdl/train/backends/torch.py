@@ -64,7 +64,7 @@ def epoch_program(
     after_step: Callable[[], None],
     *,
     convolves: bool = False,
-    brief: bool = False,
+    steps: float,
 ) -> Callable[..., Any]:
     def step_of_rows(state: Any, data: Any, rows: Any) -> Any:
         return step(state, tuple(_taken(part, rows) for part in data))
