@@ -74,6 +74,7 @@ class PackTrainer:
         self._batch_size = members[0].longest.batch_size
         self._backend = current_backend()
         self._seconds: list[float] = []
+        self._measured_before: np.ndarray | None = None
         self._timed = timed
         self._key = min(self._numbers())
         self.trained = self._stepped = 0
@@ -145,10 +146,12 @@ class PackTrainer:
         self._tell_batch(self._stepped, turns * self._steps())
 
     def prepare(self) -> None:
-        """Compiles what the first epoch needs, in a thread of its own perhaps."""
+        """Compiles what the first epoch needs and measures what comes before it, in a thread of its own perhaps."""
         full, rest = batches(self._orders(1), self._batch_size)
         chunks = {len(chunk[0]): chunk for chunk in (*self._data.validation, *self._data.test)}
         self._programs.prepare(tuple(self._state), self._data.train, _device(full), _device(rest), [*chunks.values()])
+        if not self.trained:
+            self._measured_before = self._measured()
 
     @property
     def ended(self) -> bool:
@@ -173,7 +176,7 @@ class PackTrainer:
         trials = [trial for seat in self._seats for trial in seat.member.trials]
         self._recorder.started(trials, f"{how}; {self.choice.why}" if self.choice.why else how, self.trained)
         if not self.trained:
-            self._tell_measures(self._measured())
+            self._tell_measures(self._measured() if self._measured_before is None else self._measured_before)
 
     def compute(self, beside: int = 1) -> None:
         """Trains the next epoch, in a thread of its own perhaps; the recorder hears of nothing but batches.

@@ -100,7 +100,7 @@ class Programs:
             self.evaluate = _in_turn(compiled[0], (0, None), members)
             self.results = _in_turn(compiled[1], (0,), members)
         if probe is not None:
-            self.measure = self._measuring(program, probe, backend, members, brief=brief)
+            self.measure = self._measuring(program, probe, backend, members, brief=quick)
 
     def _measuring(
         self, program: MemberProgram, probe: Probe, backend: ModuleType, members: int, *, brief: bool
