@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.backend.common import global_state
 
 from kerasdl.train.backends import current_backend, set_seed
@@ -46,7 +47,7 @@ class LookedAt:
     """Trials' models, each of which is looked at until the next is asked for, and neither trained nor kept.
 
     Trials that differ in their seeds, or in how their models are compiled, such as in their learning rates, are given
-    one model where what a seed settles is known.
+    one model where what a seed settles is known, and proved right with the second seed.
     """
 
     def __init__(self) -> None:
@@ -55,10 +56,13 @@ class LookedAt:
     def model(self, trial: Trial) -> keras.Model:
         """Returns a trial's model, as `build` gives it."""
         model = self._remade(trial)
-        if model is None:
-            with building(), initializers_kept() as kept:
-                model = build(trial)
-                self._last = _Built(trial.origin, trial.seed, model, kept)
+        if model is not None:
+            return model
+        with building(), initializers_kept() as kept:
+            model = build(trial)
+            built = _Built(trial.origin, trial.seed, model, kept)
+        if self._last is None or not self._last.is_proved_by(built):
+            self._last = built
         return model
 
     def _remade(self, trial: Trial) -> keras.Model | None:
@@ -78,6 +82,7 @@ class _Built:
     def __init__(self, origin: str, seed: int, model: keras.Model, kept: Mapping[int, Initialized]) -> None:
         self.origin, self.model = origin, model
         self._seed, self._kept, self._drawn = seed, kept, count_drawn(seed)
+        self._proved = False
 
     @cached_property
     def _reseeding(self) -> Reseeding | None:
@@ -87,11 +92,27 @@ class _Built:
         """Gives the model the weights of another seed, if it is known which."""
         if seed == self._seed:
             return True
-        if self._reseeding is None:
+        if not self._proved or self._reseeding is None:
             return False
         self._reseeding.reseed(seed)
         self._seed = seed
         return True
+
+    def is_proved_by(self, other: "_Built") -> bool:
+        """Says whether the model gets the weights of another that was built with another seed.
+
+        It does not where a builder sets a seed of its own or draws from a backend's random state.
+        """
+        if not self.origin or self.origin != other.origin or self._reseeding is None:
+            return False
+        self._proved = True
+        self.reseed(other._seed)
+        own, others = (
+            [keras.ops.convert_to_numpy(variable.value) for variable in built.model.variables]
+            for built in (self, other)
+        )
+        self._proved = len(own) == len(others) and all(map(np.array_equal, own, others))
+        return self._proved
 
 
 def _made(trial: Trial, make: Callable[[], Any]) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 
 from kerasdl.tune import Study
 
-KEYS: dict[str, Any] = {"data": "xor?rows=80", "epochs": 2, "repeats": 2, "batch_size": 16}
+KEYS: dict[str, Any] = {"data": "xor?rows=80", "epochs": 2, "repeats": 3, "batch_size": 16}
 
 
 def maker_of(model: Any, space: dict[str, Any]) -> tuple[Any, list[Any]]:
@@ -54,8 +54,8 @@ def test_models_that_differ_in_their_seed_and_in_how_they_are_compiled_are_built
             np.testing.assert_array_equal(own, other)
         own, other = (keras.ops.convert_to_numpy(one.optimizer.learning_rate) for one in (model, alone))
         assert own == other
-    # Two widths, and each of eight trials alone.
-    assert len(built) == 2 + 8
+    # Two widths with two seeds, the second of which proves what is known of a third, and each of twelve trials alone.
+    assert len(built) == 4 + 12
 
 
 def test_what_a_builder_compiles_itself_is_built_each_time(backend_name: str) -> None:
@@ -65,7 +65,7 @@ def test_what_a_builder_compiles_itself_is_built_each_time(backend_name: str) ->
     _, trials = maker_of(function, space={"batch_size": [8, 16]})
     models = LookedAt()
     found = [models.model(trial) for trial in sorted(trials, key=lambda trial: (trial.origin, trial.seed))]
-    assert len(built) == len(set(map(id, found))) == 4
+    assert len(built) == len(set(map(id, found))) == 6
 
 
 def test_a_pack_builds_each_start_once_and_begins_as_its_members_do(backend_name: str) -> None:
@@ -79,14 +79,33 @@ def test_a_pack_builds_each_start_once_and_begins_as_its_members_do(backend_name
     assert len(built) == 1
     (pack,) = maker.packs(trials, blueprints)
     trainer = PackTrainer(pack.members, maker.first_dataset, Recorder())
-    # The first member's model stays with the pack; the others share one.
-    assert len(built) == 1 + 1 + 1
+    # The first member's model stays with the pack; the others need two.
+    assert len(built) == 1 + 1 + 2
     state = trainer._state
     for index, member in enumerate(pack.members):
         alone = trainer._program.initial_state(build(member.longest))
         for name in ("trainable", "non_trainable", "optimizer", "metrics", "numbers"):
             for part, value in zip(getattr(state, name), getattr(alone, name), strict=True):
                 np.testing.assert_array_equal(part[index], value)
+
+
+def test_a_builder_with_a_seed_of_its_own_builds_what_it_builds_alone(backend_name: str) -> None:
+    import keras
+
+    from kerasdl.train.building import LookedAt, build
+    from kerasdl.train.member import values
+
+    function, _ = counted()
+
+    def seeded(input_shape: Any, classes: int, width: int = 4) -> Any:
+        keras.utils.set_random_seed(0)
+        return function(input_shape, classes, width)
+
+    _, trials = maker_of(seeded, space={"learning_rate": [0.1, 0.01]})
+    models = LookedAt()
+    for trial in sorted(trials, key=lambda trial: trial.seed):
+        for own, other in zip(values(models.model(trial).weights), values(build(trial).weights), strict=True):
+            np.testing.assert_array_equal(own, other)
 
 
 def test_variables_of_one_shape_stay_their_own(backend_name: str) -> None:
