@@ -85,7 +85,9 @@ class TrialMaker:
             return model
 
     def _origin(self, settings: Mapping[str, Any]) -> str:
-        return repr(sorted(own_settings(self._study.builder, settings).items()))
+        builder = self._study.builder
+        seen = settings if builder.takes_hp else own_settings(builder, settings)
+        return repr(sorted(seen.items()))
 
     @property
     def first_dataset(self) -> Dataset:

@@ -68,6 +68,23 @@ def test_what_a_builder_compiles_itself_is_built_each_time(backend_name: str) ->
     assert len(built) == len(set(map(id, found))) == 6
 
 
+def test_what_a_builder_finds_in_hyperparameters_makes_another_model(backend_name: str) -> None:
+    from kerasdl.train.building import LookedAt
+
+    function, built = counted()
+
+    def build(hp: Any, input_shape: Any, classes: int) -> Any:
+        return function(input_shape, classes, hp.Int("width", 2, 4, step=2))
+
+    _, trials = maker_of(build, space={"learning_rate": [0.1, 0.01]})
+    models = LookedAt()
+    for trial in sorted(trials, key=lambda trial: (trial.origin, trial.seed)):
+        built.clear()
+        widths = [trial.build().layers[1].units, models.model(trial).layers[1].units]
+        assert widths == [built[0]] * 2
+    assert len({trial.origin for trial in trials}) == 4
+
+
 def test_a_pack_builds_each_start_once_and_begins_as_its_members_do(backend_name: str) -> None:
     from kerasdl.train.building import build
     from kerasdl.train.pack import PackTrainer
