@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 from kerasdl.train.backends import current_backend, set_seed
 from kerasdl.train.reseeding import Initialized, Reseeding, count_drawn, find_reseeding, initializers_kept
@@ -116,7 +117,7 @@ class _Built:
 
 
 def _made(trial: Trial, make: Callable[[], Any]) -> Any:
-    with building(), _first_names():
+    with building(), _as_in_a_new_process():
         set_seed(trial.seed)
         return make()
 
@@ -128,15 +129,21 @@ def building() -> Iterator[None]:
         yield
 
 
+# What Keras counts its names by, and what it draws from where neither a layer nor a caller has a seed.
+_KEPT_BY_KERAS = ("object_name_uids", GLOBAL_SEED_GENERATOR)
+
+
 @contextmanager
-def _first_names() -> Iterator[None]:
-    """Lets Keras count the names that it gives to layers from the start, and afterwards go on where it was."""
-    before = global_state.get_global_attribute("object_name_uids")
-    global_state.set_global_attribute("object_name_uids", None)
+def _as_in_a_new_process() -> Iterator[None]:
+    """Lets Keras begin anew to count and to draw, and afterwards go on where it was."""
+    before = {name: global_state.get_global_attribute(name) for name in _KEPT_BY_KERAS}
+    for name in _KEPT_BY_KERAS:
+        global_state.set_global_attribute(name, None)
     try:
         yield
     finally:
-        global_state.set_global_attribute("object_name_uids", before)
+        for name, value in before.items():
+            global_state.set_global_attribute(name, value)
 
 
 @contextmanager

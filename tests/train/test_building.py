@@ -125,6 +125,25 @@ def test_a_builder_with_a_seed_of_its_own_builds_what_it_builds_alone(backend_na
             np.testing.assert_array_equal(own, other)
 
 
+def test_a_builder_that_draws_from_keras_own_generator_builds_the_same_each_time(backend_name: str) -> None:
+    import keras
+
+    from kerasdl.train.building import build
+    from kerasdl.train.member import values
+
+    def drawn(shape: Any, dtype: Any = None) -> Any:
+        return 0.1 * keras.random.normal(shape, dtype=dtype)
+
+    def draws(input_shape: Any, classes: int, width: int = 4) -> Any:
+        inputs = keras.Input(input_shape)
+        return keras.Model(inputs, keras.layers.Dense(1, "sigmoid", kernel_initializer=drawn)(inputs))
+
+    _, trials = maker_of(draws, space={"learning_rate": [0.1]})
+    (first, other, again) = (values(build(trials[place]).weights) for place in (0, 1, 0))
+    np.testing.assert_array_equal(first[0], again[0])
+    assert not np.array_equal(first[0], other[0])
+
+
 def test_variables_of_one_shape_stay_their_own(backend_name: str) -> None:
     import keras
 
