@@ -14,7 +14,8 @@ from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 from kerasdl.train.backends import current_backend, set_seed
-from kerasdl.train.reseeding import Initialized, Reseeding, count_drawn, find_reseeding, initializers_kept
+from kerasdl.train.member import values
+from kerasdl.train.reseeding import Initialized, Reseeding, find_reseeding, initializers_kept, random_states
 from kerasdl.train.trial import Trial
 
 # Builders draw from Python's random state, which is one for all threads.
@@ -82,15 +83,15 @@ class _Built:
 
     def __init__(self, origin: str, seed: int, model: keras.Model, kept: Mapping[int, Initialized]) -> None:
         self.origin, self.model = origin, model
-        self._seed, self._kept, self._drawn = seed, kept, count_drawn(seed)
+        self._seed, self._kept, self._states = seed, kept, random_states()
         self._proved = False
 
     @cached_property
     def _reseeding(self) -> Reseeding | None:
-        return find_reseeding(self.model, self._seed, self._drawn, self._kept)
+        return find_reseeding(self.model, self._seed, self._states, self._kept)
 
     def reseed(self, seed: int) -> bool:
-        """Gives the model the weights of another seed, if it is known which."""
+        """Gives the model the weights of another seed, if it is known and proved which."""
         if seed == self._seed:
             return True
         if not self._proved or self._reseeding is None:
@@ -106,12 +107,9 @@ class _Built:
         """
         if not self.origin or self.origin != other.origin or self._reseeding is None:
             return False
-        self._proved = True
-        self.reseed(other._seed)
-        own, others = (
-            [keras.ops.convert_to_numpy(variable.value) for variable in built.model.variables]
-            for built in (self, other)
-        )
+        self._reseeding.reseed(other._seed)
+        self._seed = other._seed
+        own, others = (values(built.model.variables) for built in (self, other))
         self._proved = len(own) == len(others) and all(map(np.array_equal, own, others))
         return self._proved
 

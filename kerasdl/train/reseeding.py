@@ -64,43 +64,34 @@ class Reseeding:
             variable.assign(value(numbers))
 
 
-def count_drawn(seed: int) -> int | None:
-    """Counts the numbers that Keras drew for initializers and random layers since every random state was set.
+class RandomStates(NamedTuple):
+    """Python's and NumPy's random state."""
 
-    Args:
-        seed: What the states were set by.
-
-    Returns:
-        `None` where Python's or NumPy's state went on in another way.
-    """
-    now, state = random.getstate(), random.Random(seed)
-    for count in range(_MOST if _untouched_numpy(seed) else 0):
-        if state.getstate() == now:
-            return count
-        state.randint(1, _HIGHEST)
-    return None
+    python: Any
+    numpy: Any
 
 
-def _untouched_numpy(seed: int) -> bool:
-    own, other = (state.get_state(legacy=False)["state"] for state in (np.random, np.random.RandomState(seed)))
-    return own["pos"] == other["pos"] and np.array_equal(own["key"], other["key"])
+def random_states() -> RandomStates:
+    """Returns the random states as they are now."""
+    return RandomStates(random.getstate(), np.random.get_state(legacy=False)["state"])
 
 
 def find_reseeding(
-    model: keras.Model, seed: int, drawn: int | None, kept: Mapping[int, Initialized]
+    model: keras.Model, seed: int, after: RandomStates, kept: Mapping[int, Initialized]
 ) -> Reseeding | None:
     """Finds how the variables of a model follow from the seed that it was built with.
 
     Args:
-        model: The model, as it was built.
+        model: The model, as it was built with every random state set by the seed.
         seed: The seed.
-        drawn: What `count_drawn` gave after it was built.
+        after: The random states right after it was built.
         kept: The initializers of its variables.
 
     Returns:
         `None` where a variable is not what its initializer gives, or where anything was drawn that is not the seed of
         one of them: weights that were loaded, adapted or computed, or a builder that draws for itself.
     """
+    drawn = _count_drawn(seed, after)
     if drawn is None:
         return None
     places = {number: place for place, number in enumerate(_numbers(seed, drawn))}
@@ -114,6 +105,19 @@ def find_reseeding(
             explained.add(number)
             followers.append((variable, _follower(variable, initializer, places[number])))
     return Reseeding(drawn, followers) if explained == set(places) else None
+
+
+def _count_drawn(seed: int, after: RandomStates) -> int | None:
+    """Counts the numbers that Keras drew since the seed, `None` where a state went on in another way."""
+    numpy = np.random.RandomState(seed).get_state(legacy=False)["state"]
+    if numpy["pos"] != after.numpy["pos"] or not np.array_equal(numpy["key"], after.numpy["key"]):
+        return None
+    state = random.Random(seed)
+    for count in range(_MOST):
+        if state.getstate() == after.python:
+            return count
+        state.randint(1, _HIGHEST)
+    return None
 
 
 def _numbers(seed: int, count: int) -> list[int]:

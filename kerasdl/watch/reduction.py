@@ -78,8 +78,7 @@ def reduce_flat(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]
         parts.append(_flat_alone((gradient, old, change), nonzero, _places(sizes, alone)))
     if alike:
         parts.append(_flat_alike((gradient, old, change, nonzero), sizes, alike))
-    rows = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
-    rows = _in_order(rows, order)
+    rows = _in_order(_joined(parts), order)
     return ops.stack(_columns(rows[:3], rows[3], sizes), axis=1)
 
 
@@ -118,8 +117,12 @@ def _flat_alike(tensors: Sequence[Tensor], sizes: Sequence[int], groups: Sequenc
         own = squares[:, start : start + len(group) * size]
         sums.append(ops.sum(ops.reshape(own, (4, len(group), size)), axis=2))
         start += len(group) * size
-    joined = sums[0] if len(sums) == 1 else ops.concatenate(sums, axis=1)
+    joined = _joined(sums)
     return ops.concatenate([ops.sqrt(joined[:3]), joined[3:]], axis=0)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
 
 
 def _in_order(columns: Tensor, order: Sequence[int]) -> Tensor:
@@ -149,8 +152,7 @@ def _together(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[
     for group in _groups([_size(weight) for weight in old]):
         order += group
         parts += _group_sums(*([tensors[i] for i in group] for tensors in (gradients, old, new)))
-    sums = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
-    return _in_order(sums, order)
+    return _in_order(_joined(parts), order)
 
 
 def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:

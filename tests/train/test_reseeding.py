@@ -106,12 +106,12 @@ def built(build: Callable[[Any], Any], seed: int) -> tuple[Any, Any]:
     import keras
 
     from kerasdl.train.backends import set_seed
-    from kerasdl.train.reseeding import count_drawn, find_reseeding, initializers_kept
+    from kerasdl.train.reseeding import find_reseeding, initializers_kept, random_states
 
     set_seed(seed)
     with initializers_kept() as kept:
         model = build(keras)
-    return model, find_reseeding(model, seed, count_drawn(seed), kept)
+    return model, find_reseeding(model, seed, random_states(), kept)
 
 
 @pytest.mark.parametrize("build", KNOWN)
