@@ -211,13 +211,14 @@ class PackTrainer:
             self._checkpoints.discard(self._key)
 
     def _tell_seen(self, epoch: int, seen: list[np.ndarray]) -> None:
-        if self._watch is None or self._program.observer is None:
+        observer = self._program.observer
+        if self._watch is None or observer is None:
             return
-        (rows,) = seen
+        (numbers,) = seen
         if self._programs.together:
-            rows = np.swapaxes(rows, 0, 1)
-        own = {number: rows[place][:: self._watch.every] for number, place in self._lasting(epoch)}
-        self._watch.tell(epoch, self._program.observer.names, own)
+            numbers = np.swapaxes(numbers, 0, 1)
+        rows = observer.read(numbers[:, :: self._watch.every])
+        self._watch.tell(epoch, observer.names, {number: rows[place] for number, place in self._lasting(epoch)})
 
     def _measured(self) -> np.ndarray | None:
         """Measures every member, `(members, batches, measures)`, where that is asked for."""

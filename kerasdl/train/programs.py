@@ -82,7 +82,7 @@ class Programs:
         brief = runs < backend.brief_steps()
         quick = brief or scorings * turns < backend.brief_scorings()
         observer = program.observer
-        seen: tuple[int, ...] | None = None if observer is None else (len(observer.names), observer.numbers)
+        seen: tuple[int, ...] | None = None if observer is None else (observer.numbers, len(observer.names))
         if seen is not None and self.together:
             seen = (members, *seen)
         epoch = backend.epoch_program(

@@ -18,7 +18,7 @@ class Observer(Protocol):
 
     Attributes:
         names: The weights that it looks at.
-        numbers: How many numbers are kept of each weight in a step.
+        numbers: How many numbers are computed of each weight in a step.
     """
 
     names: Names
@@ -34,7 +34,17 @@ class Observer(Protocol):
             moved: Whether the step changed weights, a boolean scalar; `None` where every step does.
 
         Returns:
-            A float32 tensor `(names, numbers)`.
+            A float32 tensor `(numbers, names)`.
+        """
+
+    def read(self, seen: "np.ndarray") -> "np.ndarray":
+        """Turns the numbers of an epoch's steps into what is told of them.
+
+        Args:
+            seen: What steps were reduced to, `(steps, numbers, names)`.
+
+        Returns:
+            An array `(steps, names, quantities)`.
         """
 
 
@@ -79,7 +89,7 @@ class Watch(Protocol):
         """Returns callbacks for `fit` that tell, at the end of each epoch, what an observer would have seen.
 
         Args:
-            tell: Takes the epoch (1 is the first), the names and the rows, `(steps, names, numbers)`.
+            tell: Takes the epoch (1 is the first), the names and the rows, `(steps, names, quantities)`.
         """
 
     def tell(self, epoch: int, names: Names, rows: Mapping[int, "np.ndarray"]) -> None:
@@ -88,7 +98,7 @@ class Watch(Protocol):
         Args:
             epoch: 1 is the first.
             names: The weights.
-            rows: For each trial by its number, `(steps, names, numbers)`.
+            rows: For each trial by its number, `(steps, names, quantities)`.
         """
 
     def tell_measures(self, epoch: int, names: Sequence[str], rows: Mapping[int, "np.ndarray"]) -> None:

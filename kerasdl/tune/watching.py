@@ -68,7 +68,7 @@ def _seen(names: "Names", rows: Mapping[int, np.ndarray]) -> Iterator[tuple[Any,
 
     Args:
         names: The weights.
-        rows: For each trial by its number, `(steps, names, numbers)`, all of them trained in step.
+        rows: For each trial by its number, `(steps, names, quantities)`, all of them trained in step.
     """
     from kerasdl.watch.reduction import QUANTITIES
     from kerasdl.watch.table import statistics

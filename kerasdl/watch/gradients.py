@@ -23,7 +23,7 @@ _COLUMNS = ("fit", "epoch", "layer", "variable", "quantity", *STATISTICS, "steps
 class GradientMagnitude(keras.callbacks.Callback):
     """Records the size of gradients, weights and updates in each layer.
 
-    The numbers are computed inside the training step on the device, and read once an epoch (and every 256 recorded
+    The numbers are computed inside the training step on the device, and read once an epoch (and every 512 recorded
     steps). Nothing else changes: the weights, the optimizer and what is saved are what they would have been without it.
 
     - `gradient_norm`: the 2-norm of the loss' gradient by a weight, without the loss scale and before any clipping.
@@ -117,14 +117,16 @@ class GradientMagnitude(keras.callbacks.Callback):
 
     def _take(self, epoch: int, rows: np.ndarray, logs: dict[str, Any] | None) -> None:
         """Keeps an epoch's rows, `(recorded steps, weights, 4)`."""
-        numbers = statistics(rows)
-        for place, named in enumerate(self._chosen()):
-            for column, quantity in enumerate(QUANTITIES):
-                own = {name: values[place, column].item() for name, values in numbers.items()}
-                where = {"fit": self._fits, "epoch": epoch, "layer": named.layer, "variable": named.variable}
-                self._table.add({**where, "quantity": quantity, **own})
-                if logs is not None and quantity in self.logged:
-                    logs[f"{quantity}/{named.layer}/{named.variable}"] = own["median"]
+        numbers = {name: values.ravel().tolist() for name, values in statistics(rows).items()}
+        where = [(named.layer, named.variable, quantity) for named in self._chosen() for quantity in QUANTITIES]
+        layers, variables, quantities = (list(column) for column in zip(*where, strict=True))
+        names = {"layer": layers, "variable": variables, "quantity": quantities}
+        self._table.extend({"fit": [self._fits] * len(where), "epoch": [epoch] * len(where), **names, **numbers})
+        if logs is None:
+            return
+        for (layer, variable, quantity), median in zip(where, numbers["median"], strict=True):
+            if quantity in self.logged:
+                logs[f"{quantity}/{layer}/{variable}"] = median
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leaves the model as it was."""

@@ -1,6 +1,7 @@
-"""What is kept of a step's gradients: four numbers for each weight, computed where the step runs."""
+"""What is kept of a step's gradients: four norms for each weight, computed where the step runs, and what they say."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -13,9 +14,20 @@ Tensor = Any
 
 QUANTITIES = ("gradient_norm", "weight_norm", "update_ratio", "zero_share")
 
+# The norms of a weight: of its gradient, of itself, of its change, and of its gradient's signs, whose square counts the
+# elements that are not zero.
+NORMS = 4
+_OF_GRADIENT, _OF_CHANGE = (0, 3), 2
+
+# What float32 does not tell from a count of all elements.
+_LEAST_SHARE = 2**-22
+
 # Tensors up to this size are laid side by side and summed together: a kernel each would cost more than the sums.
 _SMALL = 16_384
 _TOGETHER = 65_536
+
+# Above this size norms are norms of rows' norms: PyTorch adds one by one, which strays from the sum as it grows.
+_LONG = 2**16
 
 # Weights up to this size lie one after another in one tensor and are gathered where several have one size.
 _GATHERED = 256
@@ -24,36 +36,67 @@ _GATHERED = 256
 _ROWS = 32
 
 
-def reduce(
-    gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Sequence[Tensor], side_by_side: bool = True
-) -> Tensor:
-    """Reduces one step of training to four numbers for each weight.
+def quantities(norms: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Turns the norms of recorded steps into what they say.
 
-    A pure function of tensors with static shapes in `keras.ops`: it can be compiled, and mapped over members.
+    Args:
+        norms: What `reduce` gave in each step, float32, `(..., 4, weights)`.
+        sizes: How many elements each weight has.
+
+    Returns:
+        A float32 array `(..., weights, 4)` with the columns of `QUANTITIES`: the gradient's 2-norm, the old weight's
+        2-norm, `norm(new - old) / norm(old)`, and the share of elements of the gradient that are exactly zero. The
+        first and the last are NaN without a gradient and where one of its elements is NaN; the ratio is not finite
+        where the old weight is all zeros or the step moved nothing. Squares are summed in float32, so norms below 1e-19
+        are zero and those above 1e19 infinite.
+    """
+    gradient, weight, change, signs = (norms[..., row, :] for row in range(NORMS))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = change / weight
+    zero_share = 1 - np.rint(np.square(signs, dtype="float64")) / np.asarray(sizes)
+    zero_share[zero_share < _LEAST_SHARE] = 0
+    zero_share[np.isnan(gradient)] = np.nan
+    return np.stack([gradient, weight, ratio, zero_share.astype("float32")], axis=-1)
+
+
+def reduce(gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+    """Reduces one step of training to four norms for each weight.
+
+    A pure function of tensors with static shapes in `keras.ops`: it can be compiled, and mapped over members. Small
+    tensors are laid side by side and summed together, which is what XLA's programs are fastest with.
 
     Args:
         gradients: The loss' gradient by each weight, unscaled; `None` where the loss does not depend on it.
         old: The weights before the step, of the gradients' shapes.
         new: The weights after it.
-        side_by_side: Lay small tensors side by side and sum them together. XLA's programs are faster with it, graphs of
-            TensorFlow without it.
 
     Returns:
-        A float32 tensor `(weights, 4)` with the columns of `QUANTITIES`: the gradient's 2-norm, the old weight's
-        2-norm, `norm(new - old) / norm(old)`, and the share of elements of the gradient that are exactly zero. The
-        first and the last are NaN without a gradient and where one of its elements is NaN; the ratio is not finite
-        where the old weight is all zeros. Sums of squares are formed in float32, so norms below 1e-19 are zero and
-        those above 1e19 infinite.
+        A float32 tensor `(4, weights)`, as `quantities` takes it.
     """
+    return with_missing(ops.sqrt(_together(*float32(gradients, old, new))), gradients)
+
+
+def float32(gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Returns gradients, old and new weights in float32, zeros for a gradient that is not there."""
     given = [ops.zeros_like(weight) if own is None else own for own, weight in zip(gradients, old, strict=True)]
-    given, old, new = (list(map(_float32, tensors)) for tensors in (given, old, new))
-    sums = (_together if side_by_side else _one_by_one)(given, old, new)
-    columns = _columns(ops.sqrt(sums[:3]), sums[3], [_size(weight) for weight in old])
-    missing = np.array([gradient is None for gradient in gradients])
-    if missing.any():
-        lacks = ops.convert_to_tensor(missing)
-        columns[0], columns[3] = (ops.where(lacks, float("nan"), columns[i]) for i in (0, 3))
-    return ops.stack(columns, axis=1)
+    return [list(map(_float32, tensors)) for tensors in (given, old, new)]
+
+
+def with_missing(norms: Tensor, gradients: Sequence[Tensor | None]) -> Tensor:
+    """Makes the norms of gradients NaN for weights without one."""
+    missing = [gradient is None for gradient in gradients]
+    if not any(missing):
+        return norms
+    lacks = np.outer(np.isin(np.arange(NORMS), _OF_GRADIENT), missing)
+    return ops.where(ops.convert_to_tensor(lacks), float("nan"), norms)
+
+
+def without_change(norms: Tensor, moved: Tensor | None) -> Tensor:
+    """Makes the change's norm NaN where a step only gathered gradients or was skipped; `None`: every step moves."""
+    if moved is None:
+        return norms
+    others = (np.arange(NORMS) != _OF_CHANGE)[:, None]
+    return ops.where(ops.logical_or(moved, ops.convert_to_tensor(others)), norms, float("nan"))
 
 
 def reduce_flat(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -66,20 +109,19 @@ def reduce_flat(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]
         sizes: How many elements each weight has.
 
     Returns:
-        A float32 tensor `(weights, 4)`, as `reduce` gives it.
+        A float32 tensor `(4, weights)`, as `quantities` takes it.
     """
     change = new - old
-    # Taken of the whole at once, and by signs: PyTorch compares and casts ten times slower.
-    nonzero = ops.abs(ops.sign(gradient))
+    # Taken of the whole at once; PyTorch compares and casts ten times slower.
+    signs = ops.sign(gradient)
     alone, alike = _flat_groups(sizes)
     order = alone + [index for group in alike for index in group]
     parts = []
     if alone:
-        parts.append(_flat_alone((gradient, old, change), nonzero, _places(sizes, alone)))
+        parts.append(_flat_alone((gradient, old, change, signs), _places(sizes, alone)))
     if alike:
-        parts.append(_flat_alike((gradient, old, change, nonzero), sizes, alike))
-    rows = _in_order(_joined(parts), order)
-    return ops.stack(_columns(rows[:3], rows[3], sizes), axis=1)
+        parts.append(_flat_alike((gradient, old, change, signs), sizes, alike))
+    return _in_order(_joined(parts), order)
 
 
 def _flat_groups(sizes: Sequence[int]) -> tuple[list[int], list[list[int]]]:
@@ -96,29 +138,36 @@ def _places(sizes: Sequence[int], indices: Sequence[int]) -> list[tuple[int, int
     return [(ends[index] - sizes[index], ends[index]) for index in indices]
 
 
-def _flat_alone(tensors: Sequence[Tensor], nonzero: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
-    """Returns the norms of parts of three tensors and the counts of nonzeros, `(4, places)`."""
+def _flat_alone(tensors: Sequence[Tensor], places: Sequence[tuple[int, int]]) -> Tensor:
+    """Returns the norms of parts of tensors, `(tensors, places)`."""
     # A norm of a part reads it once and writes one number; squares would be written and read again.
-    norms = [ops.norm(tensor[start:end]) for tensor in tensors for start, end in places]
-    counts = [ops.sum(nonzero[start:end]) for start, end in places]
-    return ops.reshape(ops.stack([*norms, *counts]), (4, len(places)))
+    norms = [_norm(tensor[start:end]) for tensor in tensors for start, end in places]
+    return ops.reshape(ops.stack(norms), (len(tensors), len(places)))
+
+
+def _norm(tensor: Tensor) -> Tensor:
+    length = row_length(_size(tensor))
+    return ops.norm(tensor if length is None else ops.norm(ops.reshape(tensor, (-1, length)), axis=1))
+
+
+@cache
+def row_length(size: int) -> int | None:
+    """Returns the length of the rows that a long tensor is summed by, `None` for others and where none divides it."""
+    return next((length for length in range(4096, 15, -1) if size % length == 0), None) if size > _LONG else None
 
 
 def _flat_alike(tensors: Sequence[Tensor], sizes: Sequence[int], groups: Sequence[Sequence[int]]) -> Tensor:
     """Returns the same of weights of few sizes, in few operations: the more weights, the more operations it saves."""
     places = _places(sizes, [index for group in groups for index in group])
     index = np.concatenate([np.arange(start, end, dtype="int32") for start, end in places])
-    gathered = ops.stack([ops.take(tensor, index) for tensor in tensors])
-    # The signs' squares are their counts.
-    squares = ops.square(gathered)
+    squares = ops.square(ops.stack([ops.take(tensor, index) for tensor in tensors]))
     sums, start = [], 0
     for group in groups:
         size = sizes[group[0]]
         own = squares[:, start : start + len(group) * size]
         sums.append(ops.sum(ops.reshape(own, (4, len(group), size)), axis=2))
         start += len(group) * size
-    joined = _joined(sums)
-    return ops.concatenate([ops.sqrt(joined[:3]), joined[3:]], axis=0)
+    return ops.sqrt(_joined(sums))
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
@@ -130,23 +179,8 @@ def _in_order(columns: Tensor, order: Sequence[int]) -> Tensor:
     return columns if list(order) == sorted(order) else ops.take(columns, np.argsort(order), axis=1)
 
 
-def _columns(norms: Sequence[Tensor], nonzero: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """Turns the norms of gradients, weights and changes and the counts of nonzeros into the columns of `QUANTITIES`."""
-    total = ops.convert_to_tensor(np.array(sizes, "float32"))
-    zero_share = ops.where(ops.isnan(norms[0]), float("nan"), (total - nonzero) / total)
-    return [norms[0], norms[1], norms[2] / norms[1], zero_share]
-
-
-def _one_by_one(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
-    """Returns the sums of squares of gradients, old weights and changes and the counts of nonzeros, `(4, tensors)`."""
-    squared = [*gradients, *old, *(after - before for before, after in zip(old, new, strict=True))]
-    sums = [ops.sum(ops.square(tensor)) for tensor in squared]
-    counts = [ops.sum(ops.cast(ops.not_equal(gradient, 0), "float32")) for gradient in gradients]
-    return ops.reshape(ops.stack([*sums, *counts]), (4, len(old)))
-
-
 def _together(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
-    """Returns what `_one_by_one` returns, with few large operations instead of many small ones."""
+    """Returns the sums of squares of gradients, old weights, changes and signs, `(4, weights)`."""
     order: list[int] = []
     parts: list[Tensor] = []
     for group in _groups([_size(weight) for weight in old]):

@@ -114,7 +114,7 @@ def dense(gradient: Tensor) -> Tensor:
     """
     if hasattr(gradient, "dense_shape"):
         return ops.segment_sum(gradient.values, gradient.indices, num_segments=gradient.dense_shape[0])
-    return ops.convert_to_tensor(gradient)
+    return gradient if ops.is_tensor(gradient) else ops.convert_to_tensor(gradient)
 
 
 def _with_values(optimizer: keras.Optimizer, values: Sequence[Tensor]) -> keras.StatelessScope:

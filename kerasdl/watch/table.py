@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATISTICS = ("mean", "median", "p05", "p95", "maximum")
+_SHARES = np.array([0.5, 0.05, 0.95, 1])
 
 
 def statistics(values: np.ndarray) -> dict[str, np.ndarray]:
@@ -26,23 +27,21 @@ def statistics(values: np.ndarray) -> dict[str, np.ndarray]:
     steps = finite.sum(axis=0)
     # NaN sorts last: the finite values of each column stand first, in order. Columns that lie in one piece sort faster.
     columns = np.ascontiguousarray(np.moveaxis(np.where(finite, values, np.nan), 0, -1))
-    ordered = np.moveaxis(np.sort(columns, axis=-1), -1, 0).astype("float64")
+    quantiles = _quantiles(np.sort(columns, axis=-1).astype("float64"), steps)
     with np.errstate(invalid="ignore"):
         mean = np.where(finite, values, 0).sum(axis=0, dtype="float64") / np.where(steps, steps, np.nan)
-    numbers = dict(
-        zip(STATISTICS, (mean, *(_quantile(ordered, steps, share) for share in (0.5, 0.05, 0.95, 1))), strict=True)
-    )
+    numbers = dict(zip(STATISTICS, (mean, *np.moveaxis(quantiles, -1, 0)), strict=True))
     return {**numbers, "steps": steps, "not_finite": len(values) - steps}
 
 
-def _quantile(ordered: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
-    """Returns a quantile of the first `counts` values of each column, interpolated linearly; NaN of none."""
-    if not len(ordered):
-        return np.full(ordered.shape[1:], np.nan)
-    place = np.maximum(counts - 1, 0) * share
+def _quantiles(ordered: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns `_SHARES` of the first `counts` values along the last axis, interpolated linearly; NaN of none."""
+    if not ordered.shape[-1]:
+        return np.full((*counts.shape, len(_SHARES)), np.nan)
+    last = np.maximum(counts - 1, 0)[..., None]
+    place = last * _SHARES
     below = np.floor(place).astype(int)
-    above = np.minimum(below + 1, np.maximum(counts - 1, 0))
-    low, high = (np.take_along_axis(ordered, which[None], axis=0)[0] for which in (below, above))
+    low, high = (np.take_along_axis(ordered, which, axis=-1) for which in (below, np.minimum(below + 1, last)))
     return np.asarray(low + (high - low) * (place - below))
 
 
@@ -58,8 +57,12 @@ class Table:
 
     def add(self, row: dict[str, Any]) -> None:
         """Adds a row, with a value for each column."""
+        self.extend({name: [value] for name, value in row.items()})
+
+    def extend(self, rows: dict[str, list[Any]]) -> None:
+        """Adds rows, given as their columns."""
         for name, values in self.columns.items():
-            values.append(row[name])
+            values += rows[name]
 
     def frame(self) -> "pd.DataFrame":
         """Returns all rows as a table of their own."""

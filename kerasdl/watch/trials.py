@@ -11,8 +11,7 @@ from kerasdl.train.watching import Names
 from kerasdl.watch.along_gradient import AlongGradient
 from kerasdl.watch.gradients import GradientMagnitude
 from kerasdl.watch.layers import Choice, choose_variables
-from kerasdl.watch.reduction import QUANTITIES, reduce_flat
-from kerasdl.watch.steps.recording import without_ratio
+from kerasdl.watch.reduction import NORMS, quantities, reduce_flat, without_change
 
 Tell = Callable[[int, Names, Mapping[int, np.ndarray]], None]
 TellMeasures = Callable[[int, Sequence[str], Mapping[int, np.ndarray]], None]
@@ -29,7 +28,7 @@ class GradientObserver:
         UserError: The model has no such layer.
     """
 
-    numbers = len(QUANTITIES)
+    numbers = NORMS
 
     def __init__(self, model: keras.Model, layers: Sequence[Choice] | None) -> None:
         chosen = choose_variables(model, layers, "watch.layers")
@@ -39,11 +38,15 @@ class GradientObserver:
         self._sizes = [int(np.prod(variable.shape)) for variable in model.trainable_variables]
 
     def __call__(self, gradient: Any, old: Any, new: Any, moved: Any) -> Any:
-        """Reduces a step to the columns of `QUANTITIES`; see `kerasdl.train.watching.Observer`."""
-        rows = reduce_flat(gradient, old, new, self._sizes)
+        """Reduces a step to norms; see `kerasdl.train.watching.Observer`."""
+        norms = reduce_flat(gradient, old, new, self._sizes)
         if self._places.tolist() != [*range(len(self._sizes))]:
-            rows = ops.take(rows, self._places, axis=0)
-        return without_ratio(rows, moved)
+            norms = ops.take(norms, self._places, axis=1)
+        return without_change(norms, moved)
+
+    def read(self, seen: np.ndarray) -> np.ndarray:
+        """Turns norms into the columns of `QUANTITIES`."""
+        return quantities(seen, [self._sizes[place] for place in self._places])
 
 
 class TrialWatch:

@@ -421,6 +421,8 @@ def test_what_is_kept_does_not_grow_with_the_steps(compiled: Any, mlp: Build, di
             self.waiting = max(self.waiting, step._rows if held is None else len(held))
 
     look, watch = Look(), GradientMagnitude(layers="logits")
-    fit(compiled(mlp), digits, watch, look, batch_size=1, epochs=1)
-    assert look.waiting <= ROWS < 200
-    assert watch.table()["steps"].max() == 200
+    model = compiled(mlp)
+    many = SimpleNamespace(x=np.tile(digits.x, (3, 1)), y=np.tile(digits.y, 3))
+    fit(model, many, watch, look, batch_size=1, epochs=1)
+    assert look.waiting <= ROWS < len(many.x)
+    assert watch.table()["steps"].max() == len(many.x)

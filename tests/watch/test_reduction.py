@@ -1,9 +1,14 @@
 """The reduction itself: a pure function that can be compiled and mapped over members."""
 
+import importlib
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 SHAPES = [(3, 40), (5,), (), (130, 130), (7, 3, 2), (4096, 8), (33,), (40, 3), (5,)]
+SIZES = [int(np.prod(shape)) for shape in SHAPES]
 
 
 def tensors(seed: int, members: int = 0) -> list[np.ndarray]:
@@ -21,21 +26,66 @@ def by_hand(gradients: list[np.ndarray], old: list[np.ndarray], new: list[np.nda
     return np.array(rows)
 
 
-@pytest.mark.parametrize("side_by_side", [True, False])
-def test_it_agrees_with_numpy(side_by_side: bool, backend_name: str) -> None:
-    from keras import ops
-
+def ways(backend_name: str) -> list[Callable[..., Any]]:
+    """Returns what steps are reduced by on a backend: XLA's programs, and what takes calls of its own."""
     from kerasdl.watch.reduction import reduce
 
-    gradients, old, new = tensors(0), tensors(1), tensors(2)
-    gradients[0][:, :10] = 0
-    gradients[1][:] = 0
-    rows = ops.convert_to_numpy(reduce(gradients, old, new, side_by_side))
-    assert rows.shape == (len(SHAPES), 4)
-    np.testing.assert_allclose(rows, by_hand(gradients, old, new), rtol=1e-5, atol=1e-7)
-    missing = ops.convert_to_numpy(reduce([None, *gradients[1:]], old, new, side_by_side))
-    np.testing.assert_array_equal(np.isnan(missing[0]), [True, False, False, True])
-    np.testing.assert_array_equal(missing[1:], rows[1:])
+    if backend_name == "jax":
+        return [reduce]
+    return [reduce, importlib.import_module(f"kerasdl.watch.steps.{backend_name}").reduce]
+
+
+def read(norms: Any) -> np.ndarray:
+    from keras import ops
+
+    from kerasdl.watch.reduction import quantities
+
+    return quantities(ops.convert_to_numpy(norms), SIZES)
+
+
+def test_it_agrees_with_numpy(backend_name: str) -> None:
+    from keras import ops
+
+    parts = tensors(0), tensors(1), tensors(2)
+    parts[0][0][:, :10] = 0
+    parts[0][1][:] = 0
+    parts[0][4][0, 0, 0] = np.nan
+    expected = by_hand(*parts)
+    expected[4, 3] = np.nan
+    for reduce in ways(backend_name):
+        gradients, old, new = ([ops.convert_to_tensor(part) for part in own] for own in parts)
+        rows = read(reduce(gradients, old, new))
+        assert rows.shape == (len(SHAPES), 4) and rows.dtype == "float32"
+        np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-7)
+        missing = read(reduce([None, *gradients[1:]], old, new))
+        np.testing.assert_array_equal(np.isnan(missing[0]), [True, False, False, True])
+        np.testing.assert_array_equal(missing[1:], rows[1:])
+
+
+def test_a_count_of_all_leaves_no_share_of_zeros() -> None:
+    from kerasdl.watch.reduction import quantities
+
+    for size in (1, 10_000, 3_999_999, 10_000_001, 80_000_000):
+        norms = np.ones((4, 1), "float32")
+        norms[3] = np.sqrt(np.float32(size))
+        assert quantities(norms, [size])[0, 3] == 0
+        if size < 4_000_000:
+            norms[3] = np.sqrt(np.float32(size - 1))
+            np.testing.assert_allclose(quantities(norms, [size])[0, 3], 1 / size, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [2**22, 1999 * 2003])
+def test_long_weights_are_summed_as_well_as_short_ones(size: int, backend_name: str) -> None:
+    from keras import ops
+
+    from kerasdl.watch.reduction import reduce_flat
+
+    weight = (np.random.default_rng(0).normal(size=size) + 3).astype("float32")
+    norm = np.linalg.norm(weight.astype("float64"))
+    tensor = ops.convert_to_tensor(weight)
+    found = [reduce([tensor], [tensor], [tensor]) for reduce in ways(backend_name)]
+    for norms in (*found, reduce_flat(tensor, tensor, tensor, [size])):
+        np.testing.assert_allclose(ops.convert_to_numpy(norms)[:2, 0], norm, rtol=1e-6)
 
 
 def test_flat_weights_give_the_same(backend_name: str) -> None:
@@ -48,8 +98,8 @@ def test_flat_weights_give_the_same(backend_name: str) -> None:
     parts[0][1][:] = 0
     parts[0][4][0, 0, 0] = np.nan
     flat = [ops.convert_to_tensor(np.concatenate([part.ravel() for part in own])) for own in parts]
-    rows = ops.convert_to_numpy(reduce_flat(*flat, [int(np.prod(shape)) for shape in SHAPES]))
-    np.testing.assert_allclose(rows, ops.convert_to_numpy(reduce(*parts)), rtol=1e-5, atol=1e-7)
+    rows = read(reduce_flat(*flat, SIZES))
+    np.testing.assert_allclose(rows, read(reduce(*parts)), rtol=1e-5, atol=1e-7)
     # How many zeros are beside NaN nobody asks.
     np.testing.assert_array_equal(np.isnan(rows[4]), [True, False, False, True])
 
@@ -67,18 +117,3 @@ def test_mapped_over_members_it_gives_what_each_gives_alone(backend_name: str) -
         np.testing.assert_allclose(
             ops.convert_to_numpy(mapped[member]), ops.convert_to_numpy(alone), rtol=1e-6, atol=1e-7
         )
-
-
-def test_torch_computes_the_same_with_its_own_calls(backend_name: str) -> None:
-    if backend_name != "torch":
-        pytest.skip("only torch has calls of its own")
-    from keras import ops
-
-    from kerasdl.watch import reduction
-    from kerasdl.watch.steps import torch
-
-    parts = [[ops.convert_to_tensor(part) for part in tensors(seed)] for seed in range(3)]
-    parts[0][2] = None
-    parts[0][3][:7] = 0
-    parts[0][4][0] = float("nan")
-    np.testing.assert_allclose(torch.reduce(*parts), reduction.reduce(*parts), rtol=1e-5, atol=1e-7)

@@ -9,14 +9,14 @@ from keras import ops
 
 from kerasdl.watch import reduction
 from kerasdl.watch.seam import Update, replaced
-from kerasdl.watch.steps.recording import ROWS, Listened, RecordingStep, Tensor, without_ratio
+from kerasdl.watch.steps.recording import ROWS, Listened, RecordingStep, Tensor
 
 
 class CompiledStep(RecordingStep):
     """Keeps rows in a block of fixed size that the compiled step writes in place.
 
-    The block is `(1 + rows, variables, 4)`. The first two numbers of its first row count: the steps of this epoch, and
-    the rows written since the last reading. One tensor for all of it costs the step less than three.
+    The block is `(1 + rows, 4, variables)`. Two numbers of its first row count: the steps of this epoch, and the rows
+    written since the last reading. One tensor for all of it costs the step less than three.
     """
 
     def __init__(self, model: keras.Model, listened: Listened, every: int) -> None:
@@ -40,12 +40,7 @@ class CompiledStep(RecordingStep):
         self._read, self._expected = [], 0
         block = self._block_now()
         if block is not None:
-            self._replace(self._empty_block(block.shape[1]))
-
-    def rows(self) -> np.ndarray:
-        """Returns the rows recorded since `begin_epoch`, `(recorded steps, variables, 4)`."""
-        self._empty()
-        return self._joined()
+            self._replace(self._empty_block(block.shape[-1]))
 
     def _empty(self) -> None:
         """Brings the rows on the device to the host."""
@@ -53,13 +48,13 @@ class CompiledStep(RecordingStep):
         if block is None:
             return
         values = ops.convert_to_numpy(block)
-        steps, written = values[0, 0, :2]
+        steps, written = values[0, :2, 0]
         self._read.append(np.array(values[1 : 1 + int(written)]))
         self._expected = 0
-        self._replace(self._empty_block(block.shape[1], steps))
+        self._replace(self._empty_block(block.shape[-1], steps))
 
     def _empty_block(self, variables: int, steps: float = 0) -> np.ndarray:
-        block = np.zeros((1 + self._rows, variables, len(reduction.QUANTITIES)), "float32")
+        block = np.zeros((1 + self._rows, reduction.NORMS, variables), "float32")
         block[0, 0, 0] = steps
         return block
 
@@ -67,14 +62,13 @@ class CompiledStep(RecordingStep):
         """Returns the block after a step."""
 
         def with_row() -> Tensor:
-            rows = reduction.reduce(update.gradients, update.old, update.new, self._side_by_side)
-            rows = without_ratio(rows, update.moved)
-            place = ops.stack([ops.zeros((), "int32"), 1 + ops.cast(block[0, 0, 1], "int32")])
-            return ops.scatter_update(block, place[:, None], ops.stack([counts + both, rows]))
+            row = reduction.without_change(self._reduced(update), update.moved)
+            place = ops.stack([ops.zeros((), "int32"), 1 + ops.cast(counts[1, 0], "int32")])
+            return ops.scatter_update(block, place[:, None], ops.stack([counts + both, row]))
 
         counts = block[0]
         both = np.zeros(counts.shape, "float32")
-        both[0, :2] = 1
+        both[:2, 0] = 1
         if self._every == 1:
             return with_row()
         step = np.zeros(counts.shape, "float32")
@@ -85,9 +79,9 @@ class CompiledStep(RecordingStep):
             lambda: ops.scatter_update(block, [[0]], (counts + step)[None]),
         )
 
-    @property
-    def _side_by_side(self) -> bool:
-        return True
+    def _reduced(self, update: Update) -> Tensor:
+        """Returns the norms of a step, `(4, variables)`."""
+        return reduction.reduce(update.gradients, update.old, update.new)
 
     def _made(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """Lets Keras make a train function from a step, and leaves the model's own in place."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from kerasdl.watch import reduction
 
@@ -13,7 +12,7 @@ Tensor = Any
 Listened = Callable[[], Sequence[keras.Variable]]
 
 # Rows that are kept on the device between two readings. The numbers of an epoch wait on the host.
-ROWS = 128
+ROWS = 512
 
 
 class RecordingStep:
@@ -40,16 +39,13 @@ class RecordingStep:
         raise NotImplementedError
 
     def rows(self) -> np.ndarray:
-        """Returns the rows recorded since `begin_epoch`, `(recorded steps, variables, 4)`."""
+        """Returns `QUANTITIES` of the steps recorded since `begin_epoch`, `(recorded steps, variables, 4)`."""
+        self._empty()
+        if not self._read:
+            return np.zeros((0, 0, len(reduction.QUANTITIES)), "float32")
+        sizes = [int(np.prod(variable.shape)) for variable in self._listened()]
+        return reduction.quantities(np.concatenate(self._read), sizes)
+
+    def _empty(self) -> None:
+        """Brings the norms that wait on the device to the host, `(steps, 4, variables)`, into `_read`."""
         raise NotImplementedError
-
-    def _joined(self) -> np.ndarray:
-        return np.concatenate(self._read) if self._read else np.zeros((0, 0, len(reduction.QUANTITIES)), "float32")
-
-
-def without_ratio(rows: Tensor, moved: Tensor | None) -> Tensor:
-    """Makes the update's ratio NaN where a step only gathered gradients or was skipped; `None`: every step moves."""
-    if moved is None:
-        return rows
-    others = np.array([quantity != "update_ratio" for quantity in reduction.QUANTITIES])
-    return ops.where(ops.logical_or(moved, ops.convert_to_tensor(others)), rows, float("nan"))

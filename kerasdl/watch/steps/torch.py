@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import torch
 
+from kerasdl.watch.reduction import NORMS, float32, row_length, with_missing, without_change
 from kerasdl.watch.seam import Update, heard_apply
-from kerasdl.watch.steps.recording import ROWS, Listened, RecordingStep, Tensor, without_ratio
+from kerasdl.watch.steps.recording import ROWS, Listened, RecordingStep, Tensor
 
 
 class Step(RecordingStep):
@@ -31,8 +31,8 @@ class Step(RecordingStep):
             logs = self._plain(*arguments)
         if heard:
             with torch.no_grad():
-                rows = reduce(heard[-1].gradients, heard[-1].old, heard[-1].new)
-                self._waiting.append(without_ratio(rows, heard[-1].moved))
+                norms = reduce(heard[-1].gradients, heard[-1].old, heard[-1].new)
+                self._waiting.append(without_change(norms, heard[-1].moved))
         if len(self._waiting) >= ROWS:
             self._empty()
         return logs
@@ -40,11 +40,6 @@ class Step(RecordingStep):
     def begin_epoch(self) -> None:
         """Forgets all rows and starts to count steps anew."""
         self._step, self._read, self._waiting = 0, [], []
-
-    def rows(self) -> np.ndarray:
-        """Returns the rows recorded since `begin_epoch`, `(recorded steps, variables, 4)`."""
-        self._empty()
-        return self._joined()
 
     def _empty(self) -> None:
         if self._waiting:
@@ -67,22 +62,17 @@ def reduce(gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Seque
         new: The weights after it.
 
     Returns:
-        A float32 tensor `(weights, 4)`.
+        A float32 tensor `(4, weights)`.
     """
-    given = [torch.zeros_like(old[i]) if gradient is None else gradient for i, gradient in enumerate(gradients)]
-    given, old, new = (list(map(_float32, tensors)) for tensors in (given, old, new))
+    given, old, new = float32(gradients, old, new)
     measured = [*given, *old, *torch._foreach_sub(new, old), *torch._foreach_sign(given)]
-    norms = torch.stack(torch._foreach_norm(measured)).view(4, len(old))
-    sizes = torch.tensor([weight.numel() for weight in old], device=norms.device)
-    # The squared norm of the signs counts them; the sign of NaN is zero here.
-    zero_share = (sizes - norms[3].square().round()) / sizes
-    zero_share = torch.where(norms[0].isnan(), norms[0], zero_share)
-    rows = torch.stack([norms[0], norms[1], norms[2] / norms[1], zero_share], dim=1)
-    for index, gradient in enumerate(gradients):
-        if gradient is None:
-            rows[index, 0] = rows[index, 3] = float("nan")
-    return rows
+    return with_missing(torch.stack(_norms(measured)).view(NORMS, len(old)), gradients)
 
 
-def _float32(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float32 else tensor.float()
+def _norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+    lengths = [row_length(tensor.numel()) for tensor in tensors]
+    rows = [
+        tensor if length is None else torch.linalg.vector_norm(tensor.reshape(-1, length), dim=1)
+        for tensor, length in zip(tensors, lengths, strict=True)
+    ]
+    return list(torch._foreach_norm(rows))
