@@ -1,7 +1,6 @@
 """What is kept of a step's gradients: four norms for each weight, computed where the step runs, and what they say."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+
+from kerasdl.train.backends import current_backend
 
 Tensor = Any
 
@@ -25,9 +26,6 @@ _LEAST_SHARE = 2**-22
 # Tensors up to this size are laid side by side and summed together: a kernel each would cost more than the sums.
 _SMALL = 16_384
 _TOGETHER = 65_536
-
-# Above this size norms are norms of rows' norms: PyTorch adds one by one, which strays from the sum as it grows.
-_LONG = 2**16
 
 # Weights up to this size lie one after another in one tensor and are gathered where several have one size.
 _GATHERED = 256
@@ -141,19 +139,8 @@ def _places(sizes: Sequence[int], indices: Sequence[int]) -> list[tuple[int, int
 def _flat_alone(tensors: Sequence[Tensor], places: Sequence[tuple[int, int]]) -> Tensor:
     """Returns the norms of parts of tensors, `(tensors, places)`."""
     # A norm of a part reads it once and writes one number; squares would be written and read again.
-    norms = [_norm(tensor[start:end]) for tensor in tensors for start, end in places]
+    norms = [current_backend().norm(tensor[start:end]) for tensor in tensors for start, end in places]
     return ops.reshape(ops.stack(norms), (len(tensors), len(places)))
-
-
-def _norm(tensor: Tensor) -> Tensor:
-    length = row_length(_size(tensor))
-    return ops.norm(tensor if length is None else ops.norm(ops.reshape(tensor, (-1, length)), axis=1))
-
-
-@cache
-def row_length(size: int) -> int | None:
-    """Returns the length of the rows that a long tensor is summed by, `None` for others and where none divides it."""
-    return next((length for length in range(4096, 15, -1) if size % length == 0), None) if size > _LONG else None
 
 
 def _flat_alike(tensors: Sequence[Tensor], sizes: Sequence[int], groups: Sequence[Sequence[int]]) -> Tensor:

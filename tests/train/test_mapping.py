@@ -25,6 +25,7 @@ FUNCTIONS = {
     "slice with a new axis": lambda tf, x: x[:, tf.newaxis, 2:],
     "slice from a place that is computed": lambda tf, x: x[tf.argmin([3, 1, 2]) :],
     "sum": lambda tf, x: tf.reduce_sum(x, -1),
+    "norm": lambda tf, x: tf.math.reduce_euclidean_norm(x, -1),
     "mean over all": lambda tf, x: tf.reduce_mean(x),
     "largest, kept": lambda tf, x: tf.reduce_max(x, 0, keepdims=True),
     "smallest over both": lambda tf, x: tf.reduce_min(x, (1, -2)),

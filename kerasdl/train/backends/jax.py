@@ -25,6 +25,10 @@ def cut(tensor: Any, sizes: Sequence[int]) -> list[Any]:
     return jax.lax.split(tensor, sizes)
 
 
+def norm(tensor: Any) -> Any:
+    return jax.numpy.linalg.norm(tensor)
+
+
 def epoch_program(
     step: Callable[..., Any],
     results: Callable[..., Any],

@@ -1,8 +1,11 @@
 """Many members as one program on TensorFlow."""
 
 import logging
+import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
+from functools import reduce
 from typing import Any
 
 import tensorflow as tf
@@ -21,6 +24,10 @@ add_rules()
 # that are up to a fifth faster.
 _AS_TRACED_STEPS = 300
 
+# Whether XLA compiles what is traced now.
+_for_xla: ContextVar[bool] = ContextVar("for_xla", default=False)
+_PLACES = 4
+
 
 def _expected(record: logging.LogRecord) -> bool:
     """Keeps what TensorFlow logs, but its advice against tracing anew for the programs that are made for each pack."""
@@ -28,7 +35,7 @@ def _expected(record: logging.LogRecord) -> bool:
     return "triggered tf.function retracing" not in message or not any(name in message for name in _TRACED_ONCE)
 
 
-_TRACED_ONCE = ("epoch_program", "map_members", "with_tuples", "results")
+_TRACED_ONCE = ("traced", "epoch_program", "map_members", "with_tuples", "results")
 tf.get_logger().addFilter(_expected)
 
 
@@ -59,6 +66,16 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
 
 def cut(tensor: Any, sizes: Sequence[int]) -> list[Any]:
     return tf.split(tensor, sizes)
+
+
+def norm(tensor: Any) -> Any:
+    if not _for_xla.get():
+        return tf.math.reduce_euclidean_norm(tensor)
+    # XLA's loop waits for each addition: it adds the squares of four places at once.
+    length, rest = divmod(tensor.shape[0], _PLACES)
+    squares = [tf.square(part) for part in tf.split(tensor, [*[length] * _PLACES, *[1] * rest])]
+    parts = [reduce(operator.add, squares[:_PLACES]), *squares[_PLACES:]]
+    return tf.sqrt(reduce(operator.add, map(tf.reduce_sum, parts)))
 
 
 def epoch_program(
@@ -131,7 +148,14 @@ class _Program:
     def __init__(
         self, function: Callable[..., Any], *, xla: bool, as_traced: bool, idle: Any = None, busy: Any = None
     ) -> None:
-        self._function = tf.function(function, jit_compile=xla or None, autograph=False)
+        def traced(*arguments: Any) -> Any:
+            token = _for_xla.set(xla)
+            try:
+                return function(*arguments)
+            finally:
+                _for_xla.reset(token)
+
+        self._function = tf.function(traced, jit_compile=xla or None, autograph=False)
         self._optimizing = as_traced_graphs if as_traced and device() == "cpu" else nullcontext
         self._idle, self._busy = idle, busy
 

@@ -23,6 +23,7 @@ _REDUCTIONS = {
     "Mean": tf.raw_ops.Mean,
     "All": tf.raw_ops.All,
     "Any": tf.raw_ops.Any,
+    "EuclideanNorm": tf.raw_ops.EuclideanNorm,
 }
 
 

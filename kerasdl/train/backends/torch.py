@@ -12,11 +12,12 @@ from torch.utils import _pytree as pytree
 from kerasdl.train import allocator
 from kerasdl.train.backends import free_host_memory, most_at_once
 from kerasdl.train.backends.torch_captured import Captured, can_be_captured
+from kerasdl.train.backends.torch_norms import norm
 from kerasdl.train.backends.torch_player import repeated
 from kerasdl.train.backends.torch_pure import pure, stream, stream_seed
 from kerasdl.train.backends.torch_recording import record
 
-__all__ = ["pure"]
+__all__ = ["norm", "pure"]
 
 # How many steps are timed to choose the number of threads: the more, the shorter they are, within these bounds and this
 # many seconds. After so many steps it is chosen again.

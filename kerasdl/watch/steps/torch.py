@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import torch
 
-from kerasdl.watch.reduction import NORMS, float32, row_length, with_missing, without_change
+from kerasdl.train.backends.torch_norms import shortened
+from kerasdl.watch.reduction import NORMS, float32, with_missing, without_change
 from kerasdl.watch.seam import Update, heard_apply
 from kerasdl.watch.steps.recording import ROWS, Listened, RecordingStep, Tensor
 
@@ -66,13 +67,5 @@ def reduce(gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Seque
     """
     given, old, new = float32(gradients, old, new)
     measured = [*given, *old, *torch._foreach_sub(new, old), *torch._foreach_sign(given)]
-    return with_missing(torch.stack(_norms(measured)).view(NORMS, len(old)), gradients)
-
-
-def _norms(tensors: Sequence[Tensor]) -> list[Tensor]:
-    lengths = [row_length(tensor.numel()) for tensor in tensors]
-    rows = [
-        tensor if length is None else torch.linalg.vector_norm(tensor.reshape(-1, length), dim=1)
-        for tensor, length in zip(tensors, lengths, strict=True)
-    ]
-    return list(torch._foreach_norm(rows))
+    norms = torch._foreach_norm([shortened(tensor) for tensor in measured])
+    return with_missing(torch.stack(norms).view(NORMS, len(old)), gradients)
