@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kerasdl.data.dataset import Dataset, Scaling
     from kerasdl.runs import Run
-    from kerasdl.runs.run import Best
+    from kerasdl.runs.best import Best
 
 FILE_NAME = "best.onnx"
 

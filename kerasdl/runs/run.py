@@ -1,75 +1,34 @@
 """Reads what happened: trials, curves, the ranking, the winner."""
 
-import importlib
 import json
 import sqlite3
 import tomllib
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasdl.runs import answers
+from kerasdl.runs import answers, watched
+from kerasdl.runs.best import BEST_NAME, Best
 from kerasdl.runs.database import FILE_NAME, array_from_bytes, connect, readable_errors
 from kerasdl.runs.ranking import rank
 from kerasdl.runs.regions import PREFIX, Regions, read_regions
 from kerasdl.runs.samples import PREFIX as SHOWN
 from kerasdl.runs.samples import Samples, read_samples
 from kerasdl.runs.sharing import Place
-from kerasdl.runs.writer import GRADIENT_COLUMNS, STUDY_NAME
-from kerasdl.safety import load_model
+from kerasdl.runs.writer import STUDY_NAME
 from kerasdl.watch.table import STATISTICS
 
 if TYPE_CHECKING:
-    import keras
     import pandas as pd
-
-BEST_NAME = "best.keras"
 
 # What `Run.trials` and `Run.table` call their own: no setting that varies can have these names.
 _FIRST_COLUMNS = ("trial", "configuration", "seed", "status", "score", "epochs_done")
 TRIAL_COLUMNS = (*_FIRST_COLUMNS, "parameters", "seconds", "how", "message")
 TABLE_COLUMNS = ("rank", "mean", "std", "low", "high", "repeats", "completed", "diverged", "failed")
-
-
-@dataclass(frozen=True)
-class Best:
-    """The winner of a run.
-
-    Attributes:
-        configuration: Its number.
-        trial: The repeat whose weights are in `best.keras`.
-        settings: Every setting with its value.
-        scores: `mean`, `std`, `low`, `high` of the objective, and `test` with the mean of each test metric.
-        path: Where the Keras model is.
-    """
-
-    configuration: int
-    trial: int
-    settings: dict[str, Any]
-    scores: dict[str, Any]
-    path: Path
-
-    def load(self) -> "keras.Model":
-        """Loads the Keras model; its file is checked first, so that no code comes out of it.
-
-        Raises:
-            FileNotFoundError: The run has not ended, so no winner was saved.
-            UserError: The file would do more than hold a model.
-        """
-        if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path}: not there; the run has not ended: run the study again to go on")
-        from kerasdl.backend import choose
-
-        choose()
-        # They register the schedules, losses and metrics that the winner may have been compiled with.
-        for module in ("kerasdl.watch.schedules", "kerasdl.models.segmentation"):
-            importlib.import_module(module)
-        return load_model(self.path, compile=True)
 
 
 class Run:
@@ -393,17 +352,7 @@ class Run:
             `position`, `layer`, `variable`, `quantity`, `mean`, `median`, `p05`, `p95`, `maximum` (over the epoch's
             steps, NaN without a finite value), `steps` and `not_finite`.
         """
-        import pandas as pd
-
-        read = [name for name in GRADIENT_COLUMNS if name in statistics or name not in STATISTICS]
-        columns = ["trial", "configuration", "seed", *read]
-        asked = {"epoch": () if epoch is None else (epoch,), "quantity": tuple(quantities or ())}
-        conditions = [f"{name} IN ({', '.join('?' * len(values))})" for name, values in asked.items() if values]
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        query = f"SELECT {', '.join(columns)} FROM gradient JOIN trial USING (trial) {where}"
-        rows = self._rows(f"{query} ORDER BY trial, epoch, position", *asked["epoch"], *asked["quantity"])
-        found = pd.DataFrame(map(tuple, rows), columns=columns)
-        return found.astype(dict.fromkeys((name for name in read if name in STATISTICS), float))
+        return watched.gradients(self._rows, epoch, quantities, statistics)
 
     def measures(self) -> "pd.DataFrame":
         """Returns what was measured between epochs, where the study's `[watch]` table asks for it.
@@ -412,15 +361,7 @@ class Run:
             One row per trial and epoch (0 is before training): columns `trial`, `configuration`, `seed`, `epoch`, and
             one for each measure, NaN where it was not finite or a model has no such layer.
         """
-        import pandas as pd
-
-        keys = ["trial", "configuration", "seed", "epoch"]
-        query = "SELECT trial, configuration, seed, epoch, name, value FROM measure JOIN trial USING (trial)"
-        rows = pd.DataFrame([tuple(row) for row in self._rows(query)], columns=[*keys, "name", "value"])
-        if rows.empty:
-            return rows[keys]
-        rows["value"] = rows["value"].astype(float)
-        return rows.set_index([*keys, "name"])["value"].unstack("name").reset_index().rename_axis(columns=None)
+        return watched.measures(self._rows)
 
     def curves(self) -> "pd.DataFrame":
         """Returns one row per trial and epoch.

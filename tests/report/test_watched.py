@@ -107,8 +107,13 @@ def test_gradients_that_are_zero_are_said_to_be(make_run: MakeRun) -> None:
     with add(
         make_run([{"width": 4}, {"width": 8}]), gradients(lambda trial: 0.0 if trial["width"] == 4 else 0.3)
     ) as run:
-        (words,) = (one.sentence for one in find_gradients(gather(run)))
+        evidence = gather(run)
+        (words,) = (one.sentence for one in find_gradients(evidence))
         assert "exactly zero in the median step of every seed, such as with width 4" in words
+        picture = draw_gradients(evidence)
+        assert picture is not None
+        named = [text.get_text() for text in picture.figure.legends[0].get_texts()]
+        assert sorted(named) == ["width 4 (9 of 10 layers without a gradient)", "width 8"]
 
 
 def test_what_settings_do_to_the_gradient_that_arrives_is_a_factor_with_an_interval(make_run: MakeRun) -> None:

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from kerasdl.errors import UserError
 from kerasdl.export import __main__ as export_command
-from kerasdl.runs.run import Best
+from kerasdl.runs.best import Best
 from kerasdl.safety import load_model
 from kerasdl.watch.gradient_check.sources import of_model
 from tests.safety.attacks import ATTACKS, cve_2024_3660_lambda

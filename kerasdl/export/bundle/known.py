@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kerasdl.runs import Run
-    from kerasdl.runs.run import Best
+    from kerasdl.runs.best import Best
 
 
 def known_facts(run: "Run", best: "Best") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Gradients through the layers and over the epochs: where they vanish or explode."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,10 +32,8 @@ def draw_gradients(evidence: Evidence) -> Picture | None:
     panels = 2 if long else 1
     figure = new_figure(4.3 * panels + 0.6, 3.2 + 0.19 * len(chosen))
     row = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
-    handles = [
+    for course, style in zip(chosen, LINES, strict=False):
         _draw(row[0], course, style, evidence.scores.describe(course.index))
-        for course, style in zip(chosen, LINES, strict=False)
-    ]
     row[0].set_title("first epoch")
     if long:
         for course, style in zip(chosen, LINES, strict=False):
@@ -48,7 +46,7 @@ def draw_gradients(evidence: Evidence) -> Picture | None:
         axes.set_xlabel("layer, from inputs to outputs")
         axes.xaxis.get_major_locator().set_params(integer=True)
     row[0].set_ylabel("2-norm of the kernel's gradient")
-    figure.legend(handles=[line for line in handles if line is not None], loc="outside lower center", ncols=1)
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=1)
     some = f"{len(chosen)} of {plural(len(first), 'configuration')}" if len(chosen) < len(first) else "all"
     return Picture(
         "gradients",
@@ -136,7 +134,7 @@ def _chosen(found: list[Course]) -> list[Course]:
     return [found[place] for place in places]
 
 
-def _draw(axes: "Axes", course: Course, style: tuple[str, str], name: str) -> Any:
+def _draw(axes: "Axes", course: Course, style: tuple[str, str], name: str) -> None:
     colour, marker = style
     x = np.arange(1, len(course.layers) + 1)
     norms = np.where(np.isfinite(course.norms) & (course.norms > 0), course.norms, np.nan)
@@ -145,8 +143,8 @@ def _draw(axes: "Axes", course: Course, style: tuple[str, str], name: str) -> An
     middle[known] = np.nanmedian(norms[known], axis=1)
     low[known], high[known] = np.nanmin(norms[known], axis=1), np.nanmax(norms[known], axis=1)
     axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    spaced = max(1, len(x) // 10)
-    (line,) = axes.plot(
-        x, middle, color=colour, marker=marker, markevery=spaced, markersize=4, linewidth=1.4, label=label(name, 90)
-    )
-    return line
+    # A few layers between zeros have no line to be seen by.
+    every = max(1, len(x) // 10) if known.sum() > 10 else 1
+    lacking = "" if known.all() else f" ({len(x) - known.sum()} of {len(x)} layers without a gradient)"
+    name = f"{label(name, 90)}{lacking}"
+    axes.plot(x, middle, color=colour, marker=marker, markevery=every, markersize=4, linewidth=1.4, label=name)
