@@ -35,7 +35,7 @@ def _expected(record: logging.LogRecord) -> bool:
     return "triggered tf.function retracing" not in message or not any(name in message for name in _TRACED_ONCE)
 
 
-_TRACED_ONCE = ("traced", "epoch_program", "map_members", "with_tuples", "results")
+_TRACED_ONCE = ("_Program", "epoch_program", "map_members", "with_tuples", "results")
 tf.get_logger().addFilter(_expected)
 
 
