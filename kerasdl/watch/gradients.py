@@ -23,7 +23,7 @@ _COLUMNS = ("fit", "epoch", "layer", "variable", "quantity", *STATISTICS, "steps
 class GradientMagnitude(keras.callbacks.Callback):
     """Records the size of gradients, weights and updates in each layer.
 
-    The numbers are computed inside the training step on the device, and read once an epoch (and every 512 recorded
+    The numbers are computed inside the training step on the device, and read once an epoch (and every 128 recorded
     steps). Nothing else changes: the weights, the optimizer and what is saved are what they would have been without it.
 
     - `gradient_norm`: the 2-norm of the loss' gradient by a weight, without the loss scale and before any clipping.

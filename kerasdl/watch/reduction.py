@@ -1,6 +1,7 @@
 """What is kept of a step's gradients: four norms for each weight, computed where the step runs, and what they say."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -57,30 +58,45 @@ def quantities(norms: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     return np.stack([gradient, weight, ratio, zero_share.astype("float32")], axis=-1)
 
 
-def reduce(gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+def norms_together(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+    """Computes the norms of each weight, with small tensors laid side by side: XLA's programs are fastest with it.
+
+    Args:
+        gradients: The gradients, float32.
+        old: The weights before the step, float32.
+        new: The weights after it, float32.
+
+    Returns:
+        A float32 tensor `(4, weights)`.
+    """
+    return ops.sqrt(_together(gradients, old, new))
+
+
+def reduce(
+    gradients: Sequence[Tensor | None],
+    old: Sequence[Tensor],
+    new: Sequence[Tensor],
+    norms: Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], Tensor] = norms_together,
+) -> Tensor:
     """Reduces one step of training to four norms for each weight.
 
-    A pure function of tensors with static shapes in `keras.ops`: it can be compiled, and mapped over members. Small
-    tensors are laid side by side and summed together, which is what XLA's programs are fastest with.
+    A pure function of tensors with static shapes: it can be compiled, and mapped over members.
 
     Args:
         gradients: The loss' gradient by each weight, unscaled; `None` where the loss does not depend on it.
         old: The weights before the step, of the gradients' shapes.
         new: The weights after it.
+        norms: What computes the norms, as `norms_together` does.
 
     Returns:
         A float32 tensor `(4, weights)`, as `quantities` takes it.
     """
-    return with_missing(ops.sqrt(_together(*float32(gradients, old, new))), gradients)
-
-
-def float32(gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Returns gradients, old and new weights in float32, zeros for a gradient that is not there."""
     given = [ops.zeros_like(weight) if own is None else own for own, weight in zip(gradients, old, strict=True)]
-    return [list(map(_float32, tensors)) for tensors in (given, old, new)]
+    found = norms(*(list(map(_float32, tensors)) for tensors in (given, old, new)))
+    return _with_missing(found, gradients)
 
 
-def with_missing(norms: Tensor, gradients: Sequence[Tensor | None]) -> Tensor:
+def _with_missing(norms: Tensor, gradients: Sequence[Tensor | None]) -> Tensor:
     """Makes the norms of gradients NaN for weights without one."""
     missing = [gradient is None for gradient in gradients]
     if not any(missing):
@@ -230,4 +246,9 @@ def _size(tensor: Tensor) -> int:
 
 
 def _float32(tensor: Tensor) -> Tensor:
-    return tensor if keras.backend.standardize_dtype(tensor.dtype) == "float32" else ops.cast(tensor, "float32")
+    return tensor if _is_float32(tensor.dtype) else ops.cast(tensor, "float32")
+
+
+@cache
+def _is_float32(dtype: Any) -> bool:
+    return bool(keras.backend.standardize_dtype(dtype) == "float32")

@@ -1,10 +1,8 @@
 """Norms of long tensors on PyTorch, whose own adds one square after another and strays from the sum as it grows."""
 
-from functools import cache
-
 import torch
 
-_LONG = 2**16
+_LONG, _ROW = 2**16, 2**12
 
 
 def norm(tensor: torch.Tensor) -> torch.Tensor:
@@ -20,7 +18,7 @@ def norm(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def shortened(tensor: torch.Tensor) -> torch.Tensor:
-    """Returns the norms of a long tensor's rows, whose norm is the tensor's; other tensors as they are.
+    """Returns the norms of a long tensor's rows and what is left over, whose norm is the tensor's; others as they are.
 
     Args:
         tensor: Of any shape.
@@ -28,11 +26,8 @@ def shortened(tensor: torch.Tensor) -> torch.Tensor:
     Returns:
         A tensor of the same norm.
     """
-    length = _row_length(tensor.numel())
-    return tensor if length is None else torch.linalg.vector_norm(tensor.reshape(-1, length), dim=1)
-
-
-@cache
-def _row_length(size: int) -> int | None:
-    """Returns the length of rows that a long tensor divides into, `None` for others and where there is none."""
-    return next((length for length in range(4096, 15, -1) if size % length == 0), None) if size > _LONG else None
+    if tensor.numel() <= _LONG:
+        return tensor
+    flat = tensor.reshape(-1)
+    end = len(flat) - len(flat) % _ROW
+    return torch.cat([torch.linalg.vector_norm(flat[:end].reshape(-1, _ROW), dim=1), flat[end:]])

@@ -62,7 +62,7 @@ class CompiledStep(RecordingStep):
         """Returns the block after a step."""
 
         def with_row() -> Tensor:
-            row = reduction.without_change(self._reduced(update), update.moved)
+            row = self._row(update)
             place = ops.stack([ops.zeros((), "int32"), 1 + ops.cast(counts[1, 0], "int32")])
             return ops.scatter_update(block, place[:, None], ops.stack([counts + both, row]))
 
@@ -78,10 +78,6 @@ class CompiledStep(RecordingStep):
             with_row,
             lambda: ops.scatter_update(block, [[0]], (counts + step)[None]),
         )
-
-    def _reduced(self, update: Update) -> Tensor:
-        """Returns the norms of a step, `(4, variables)`."""
-        return reduction.reduce(update.gradients, update.old, update.new)
 
     def _made(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """Lets Keras make a train function from a step, and leaves the model's own in place."""

@@ -7,12 +7,14 @@ import keras
 import numpy as np
 
 from kerasdl.watch import reduction
+from kerasdl.watch.seam import Update
 
 Tensor = Any
 Listened = Callable[[], Sequence[keras.Variable]]
 
-# Rows that are kept on the device between two readings. The numbers of an epoch wait on the host.
-ROWS = 512
+# Rows that are kept on the device between two readings; TensorFlow copies them in every step. The numbers of an epoch
+# wait on the host.
+ROWS = 128
 
 
 class RecordingStep:
@@ -45,6 +47,15 @@ class RecordingStep:
             return np.zeros((0, 0, len(reduction.QUANTITIES)), "float32")
         sizes = [int(np.prod(variable.shape)) for variable in self._listened()]
         return reduction.quantities(np.concatenate(self._read), sizes)
+
+    def _row(self, update: Update) -> Tensor:
+        """Returns the norms of a step, `(4, variables)`."""
+        found = reduction.reduce(update.gradients, update.old, update.new, self._norms)
+        return reduction.without_change(found, update.moved)
+
+    def _norms(self, gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+        """Computes the norms in the way that suits the backend."""
+        return reduction.norms_together(gradients, old, new)
 
     def _empty(self) -> None:
         """Brings the norms that wait on the device to the host, `(steps, 4, variables)`, into `_read`."""

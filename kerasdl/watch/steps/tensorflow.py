@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kerasdl.watch.reduction import NORMS, float32, with_missing
+from kerasdl.watch.reduction import NORMS, norms_together
 from kerasdl.watch.seam import Update, heard_apply
 from kerasdl.watch.steps.compiled import CompiledStep
 from kerasdl.watch.steps.recording import Listened, Tensor
@@ -21,10 +21,8 @@ class Step(CompiledStep):
         super().__init__(model, listened, every)
         self._block: keras.Variable | None = None
 
-    def _reduced(self, update: Update) -> Tensor:
-        if self._model.jit_compile:
-            return super()._reduced(update)
-        return reduce(update.gradients, update.old, update.new)
+    def _norms(self, gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+        return (norms_together if self._model.jit_compile else norms)(gradients, old, new)
 
     def _run(self, *arguments: Any) -> Any:
         assert self._function is not None
@@ -54,22 +52,12 @@ class Step(CompiledStep):
         self._block.assign(block)
 
 
-def reduce(gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
-    """Computes what `kerasdl.watch.reduction.reduce` computes, in graphs without XLA: each operation has its price.
-
-    Args:
-        gradients: The gradients, `None` where there is none.
-        old: The weights before the step.
-        new: The weights after it.
-
-    Returns:
-        A float32 tensor `(4, weights)`.
-    """
-    given, old, new = float32(gradients, old, new)
+def norms(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+    """Computes the norms in few operations, each of which has its price in graphs without XLA."""
     changes = [after - before for before, after in zip(old, new, strict=True)]
     # Half the sum of squares in one operation.
-    halves = [tf.nn.l2_loss(tensor) for tensor in [*given, *old, *changes, *map(tf.sign, given)]]
-    return with_missing(tf.sqrt(2 * tf.reshape(tf.stack(halves), (NORMS, len(old)))), gradients)
+    halves = [tf.nn.l2_loss(tensor) for tensor in [*gradients, *old, *changes, *map(tf.sign, gradients)]]
+    return tf.sqrt(2 * tf.reshape(tf.stack(halves), (NORMS, len(old))))
 
 
 def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:

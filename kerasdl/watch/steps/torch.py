@@ -7,7 +7,7 @@ import keras
 import torch
 
 from kerasdl.train.backends.torch_norms import shortened
-from kerasdl.watch.reduction import NORMS, float32, with_missing, without_change
+from kerasdl.watch.reduction import NORMS
 from kerasdl.watch.seam import Update, heard_apply
 from kerasdl.watch.steps.recording import ROWS, Listened, RecordingStep, Tensor
 
@@ -32,8 +32,7 @@ class Step(RecordingStep):
             logs = self._plain(*arguments)
         if heard:
             with torch.no_grad():
-                norms = reduce(heard[-1].gradients, heard[-1].old, heard[-1].new)
-                self._waiting.append(without_change(norms, heard[-1].moved))
+                self._waiting.append(self._row(heard[-1]))
         if len(self._waiting) >= ROWS:
             self._empty()
         return logs
@@ -41,6 +40,9 @@ class Step(RecordingStep):
     def begin_epoch(self) -> None:
         """Forgets all rows and starts to count steps anew."""
         self._step, self._read, self._waiting = 0, [], []
+
+    def _norms(self, gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+        return norms(gradients, old, new)
 
     def _empty(self) -> None:
         if self._waiting:
@@ -54,18 +56,7 @@ def copies(weights: Sequence[Tensor]) -> list[Tensor]:
     return list(torch._foreach_mul(list(weights), 1.0))
 
 
-def reduce(gradients: Sequence[Tensor | None], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
-    """Computes what `kerasdl.watch.reduction.reduce` computes, outside compiled programs.
-
-    Args:
-        gradients: The gradients, `None` where there is none.
-        old: The weights before the step.
-        new: The weights after it.
-
-    Returns:
-        A float32 tensor `(4, weights)`.
-    """
-    given, old, new = float32(gradients, old, new)
-    measured = [*given, *old, *torch._foreach_sub(new, old), *torch._foreach_sign(given)]
-    norms = torch._foreach_norm([shortened(tensor) for tensor in measured])
-    return with_missing(torch.stack(norms).view(NORMS, len(old)), gradients)
+def norms(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
+    """Computes the norms with calls for many tensors at once."""
+    measured = [*gradients, *old, *torch._foreach_sub(new, old), *torch._foreach_sign(gradients)]
+    return torch.stack(torch._foreach_norm([shortened(tensor) for tensor in measured])).view(NORMS, len(old))
