@@ -8,6 +8,7 @@ import keras
 from kerasdl.data import Dataset
 from kerasdl.errors import UserError
 from kerasdl.runs import Run, RunWriter
+from kerasdl.runs.database import readable_errors
 from kerasdl.runs.summary import write_summary
 from kerasdl.runs.writer import load_weights
 from kerasdl.train.trial import first_line
@@ -73,8 +74,13 @@ def _save_best(writer: RunWriter, maker: TrialMaker, trial: int, settings: Mappi
     model.optimizer.build(model.trainable_variables)
     path = writer.directory / "best.keras"
     partial = path.with_name(".best.partial.keras")
-    model.save(partial)
-    partial.replace(path)
+    with readable_errors(path):
+        try:
+            model.save(partial)
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
     return model
 
 

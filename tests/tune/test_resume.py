@@ -1,5 +1,6 @@
 """Runs that end before their time go on where they stopped, and end as if nothing had happened."""
 
+import errno
 import os
 import random
 import signal
@@ -166,3 +167,28 @@ def test_a_full_disk_ends_a_search_in_one_line_and_room_lets_it_go_on(
     with run_of(made) as run:
         assert (run.trials()["status"] == "completed").all()
         assert len(run.trials()) == 4
+
+
+def test_a_full_disk_while_the_winner_is_saved_says_so_and_room_lets_it_end(
+    study: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    made = study(space={"depth": [0, 1]}, repeats=1)
+
+    def full(self: keras.Model, path: Path, *arguments: Any, **more: Any) -> None:
+        Path(path).write_bytes(b"part of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.Model, "save", full)
+        with pytest.raises(UserError, match=r"best.keras: No space left on device; free space or choose another"):
+            run_of(made)
+    assert not list(Path("run").glob("*best*"))
+    with Run.open("run") as run:
+        assert not run.finished
+        assert (run.trials()["status"] == "completed").all()
+    with run_of(made) as run:
+        assert run.finished
+        assert run.best is not None
+        run.best.load()
