@@ -9,6 +9,7 @@ from kerasdl.safety import load_model
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
 
 BEST_NAME = "best.keras"
 
@@ -47,3 +48,16 @@ class Best:
         for module in ("kerasdl.watch.schedules", "kerasdl.models.segmentation"):
             importlib.import_module(module)
         return load_model(self.path, compile=True)
+
+
+def best_trial(scores: "pd.DataFrame", configuration: int, direction: str) -> int:
+    """Returns the number of a configuration's completed trial that scored best.
+
+    Args:
+        scores: As `Run.scores` gives them.
+        configuration: Its number.
+        direction: `"max"` or `"min"`: which scores are better.
+    """
+    own = scores[(scores["configuration"] == configuration) & (scores["status"] == "completed")]
+    place = own["score"].argmax() if direction == "max" else own["score"].argmin()
+    return int(own["trial"].iloc[place])

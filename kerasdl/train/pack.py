@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -300,6 +300,7 @@ class PackTrainer:
 
     def _end_epoch(self, epoch: int, logs: Sequence[Logs], share: float) -> None:
         rows: dict[int, Logs] = {}
+        weights = self._weights()
         ending: list[tuple[Seat, list[Trial]]] = []
         for seat, own in zip(self._seats, logs, strict=True):
             if seat.ended:
@@ -309,29 +310,38 @@ class PackTrainer:
             for trial in running:
                 seat.seconds[trial.number] = seat.seconds.get(trial.number, 0.0) + share / len(running)
             rows.update({trial.number: own for trial in running})
-            stop = seat.progress.update(epoch, own, functools.partial(self._weights, seat))
+            stop = seat.progress.update(epoch, own, functools.partial(weights, seat))
             ended = [trial for trial in running if stop or trial.epochs == epoch]
             seat.ended = stop or len(ended) == len(running)
             seat.last = epoch if seat.ended else None
             if ended:
                 ending.append((seat, ended))
         self._recorder.epoch(epoch, rows, share)
-        self._finish(ending)
+        self._finish(ending, weights)
 
-    def _weights(self, seat: Seat) -> list[np.ndarray]:
-        def pick(tensor: Any) -> np.ndarray:
-            return np.asarray(keras.ops.convert_to_numpy(tensor[seat.position]))
+    def _weights(self) -> Callable[[Seat], list[np.ndarray]]:
+        """Returns who gives members' weights as they are now.
 
-        held = self._state._replace(optimizer=[], metrics=[], numbers=[], random=[])
-        return self._program.weights(State(*keras.tree.map_structure(pick, tuple(held))))
+        They leave the device once for all members: to cut a member out there is a program for each shape.
+        """
 
-    def _finish(self, ending: Sequence[tuple[Seat, list[Trial]]]) -> None:
+        @functools.cache
+        def on_host() -> tuple[list[np.ndarray], ...]:
+            return tuple([keras.ops.convert_to_numpy(one) for one in part] for part in self._state[:2])
+
+        def weights(seat: Seat) -> list[np.ndarray]:
+            trainable, others = ([np.array(one[seat.position]) for one in part] for part in on_host())
+            return self._program.weights(self._state._replace(trainable=trainable, non_trainable=others))
+
+        return weights
+
+    def _finish(self, ending: Sequence[tuple[Seat, list[Trial]]], weights: Callable[[Seat], list[np.ndarray]]) -> None:
         outcomes: dict[int, Outcome] = {}
         for seat, _ in ending:
             outcome = Outcome("diverged", seat.logs, parameters=self.parameters, message=seat.progress.diverged)
             if not seat.progress.diverged:
-                logs, weights = seat.progress.ending(seat.logs, functools.partial(self._weights, seat))
-                outcome = Outcome("completed", logs, weights=weights, parameters=self.parameters)
+                logs, left = seat.progress.ending(seat.logs, functools.partial(weights, seat))
+                outcome = Outcome("completed", logs, weights=left, parameters=self.parameters)
             outcomes[seat.position] = outcome
         completed = {place: one.weights for place, one in outcomes.items() if one.weights is not None}
         for place, scores in self._test(completed).items():

@@ -12,6 +12,7 @@ import keras
 from kerasdl.data import Dataset
 from kerasdl.errors import UserError
 from kerasdl.runs import Run, RunWriter, TrialResult
+from kerasdl.runs.best import best_trial
 from kerasdl.train import Outcome, Trial
 from kerasdl.train.alone import train_alone
 from kerasdl.train.backends import current_backend
@@ -166,7 +167,7 @@ class Search:
 
     def _best(self, count: int) -> dict[int, dict[str, Any]]:
         """Returns every setting of the best configurations asked for so far by their number, the best first."""
-        table = self._read.table()
+        table = self._read.standing()
         ranked = table[table["mean"].notna() & table["configuration"].isin(self._asked)]["configuration"].head(count)
         settings = self._read.configurations()
         return {int(number): settings[int(number)] for number in ranked}
@@ -228,8 +229,8 @@ class Search:
         return trials
 
     def _ended(self) -> list[int]:
-        trials = self._read.trials()
-        return [int(number) for number in trials.loc[trials["status"] != "running", "trial"]] if len(trials) else []
+        trials = self._read.scores()
+        return [int(number) for number in trials.loc[trials["status"] != "running", "trial"]]
 
     def _planned_packs(self, trials: Sequence[Trial]) -> list[Pack]:
         self._progress.say("planning")
@@ -281,7 +282,7 @@ class Search:
             self._tracking.finished(trial, Outcome("failed", message=error), None)
 
     def _scores(self, settings: Mapping[int, Any]) -> dict[int, float | None]:
-        table = self._read.table()
+        table = self._read.standing()
         means = dict(zip(table["configuration"], table["mean"], strict=True))
         return {number: float(means[number]) if math.isfinite(means[number]) else None for number in settings}
 
@@ -291,14 +292,14 @@ class Search:
 
     def _keep_weights(self) -> None:
         """Keeps the weights of what may still win: configurations with repeats to come, and the best so far."""
-        table = self._read.table()
+        table, trials = self._read.standing(), self._read.scores()
         whole = table[table["completed"] + table["diverged"] + table["failed"] >= self._study.repeats]
-        beaten = set(whole["configuration"].iloc[1:]) if len(whole) else set()
-        trials = self._read.trials()
-        kept = trials[(trials["status"] == "completed") & ~trials["configuration"].isin(beaten)]
-        best = self._read.best
-        if best is not None and best.configuration not in beaten and best.configuration in set(whole["configuration"]):
-            kept = kept[(kept["configuration"] != best.configuration) | (kept["trial"] == best.trial)]
+        beaten = trials["configuration"].isin(whole["configuration"].iloc[1:])
+        kept = trials[(trials["status"] == "completed") & ~beaten]
+        if 0 in whole.index and math.isfinite(whole["mean"].iloc[0]):
+            first = int(whole["configuration"].iloc[0])
+            best = best_trial(trials, first, self._study.goal.direction)
+            kept = kept[(kept["configuration"] != first) | (kept["trial"] == best)]
         self._writer.keep_weights([int(number) for number in kept["trial"]])
 
 
