@@ -11,6 +11,8 @@ from kerasdl.watch import reduction
 from kerasdl.watch.seam import Update, replaced
 from kerasdl.watch.steps.recording import ROWS, Listened, RecordingStep, Tensor
 
+Write = Callable[[Tensor, Tensor], Any]
+
 
 class CompiledStep(RecordingStep):
     """Keeps rows in a block of fixed size that the compiled step writes in place.
@@ -58,26 +60,27 @@ class CompiledStep(RecordingStep):
         block[0, 0, 0] = steps
         return block
 
-    def _written(self, block: Tensor, update: Update) -> Tensor:
-        """Returns the block after a step."""
+    def _written(self, counts: Tensor, update: Update, write: Write) -> Any:
+        """Writes what a step came to, and returns what `write` does.
 
-        def with_row() -> Tensor:
+        Args:
+            counts: The block's first row, `(4, variables)`.
+            update: The step.
+            write: Puts rows, `(places, 4, variables)`, at their places, `(places, 1)`, into the block.
+        """
+
+        def with_row() -> Any:
             row = self._row(update)
             place = ops.stack([ops.zeros((), "int32"), 1 + ops.cast(counts[1, 0], "int32")])
-            return ops.scatter_update(block, place[:, None], ops.stack([counts + both, row]))
+            return write(place[:, None], ops.stack([counts + both, row]))
 
-        counts = block[0]
         both = np.zeros(counts.shape, "float32")
         both[:2, 0] = 1
         if self._every == 1:
             return with_row()
         step = np.zeros(counts.shape, "float32")
         step[0, 0] = 1
-        return ops.cond(
-            ops.equal(counts[0, 0] % self._every, 0),
-            with_row,
-            lambda: ops.scatter_update(block, [[0]], (counts + step)[None]),
-        )
+        return ops.cond(ops.equal(counts[0, 0] % self._every, 0), with_row, lambda: write([[0]], (counts + step)[None]))
 
     def _made(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """Lets Keras make a train function from a step, and leaves the model's own in place."""

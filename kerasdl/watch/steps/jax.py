@@ -1,5 +1,6 @@
 """Recording on JAX."""
 
+import functools
 from typing import Any
 
 import keras
@@ -33,7 +34,9 @@ class Step(CompiledStep):
             heard: list[Update] = []
             with heard_stateless_apply(self._model, self._listened(), heard.append):
                 logs, new = plain(tuple(plain_state), data)
-            return logs, (*new, self._written(block, heard[-1]) if heard else block)
+            if heard:
+                block = self._written(block[0], heard[-1], functools.partial(ops.scatter_update, block))
+            return logs, (*new, block)
 
         def shardings() -> tuple[Any, ...]:
             return (*type(self._model)._get_state_sharding_spec(self._model), None)

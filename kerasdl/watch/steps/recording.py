@@ -12,8 +12,7 @@ from kerasdl.watch.seam import Update
 Tensor = Any
 Listened = Callable[[], Sequence[keras.Variable]]
 
-# Rows that are kept on the device between two readings; TensorFlow copies them in every step. The numbers of an epoch
-# wait on the host.
+# Rows that are kept on the device between two readings. The numbers of an epoch wait on the host.
 ROWS = 128
 
 

@@ -39,10 +39,17 @@ class Step(CompiledStep):
                 if self._block is None:
                     block = self._empty_block(len(heard[-1].old))
                     self._block = keras.Variable(block, trainable=False, name="watched")
-                self._block.assign(self._written(ops.copy(self._block), heard[-1]))
+                # A plain reading copies a variable that is written in place.
+                self._written(self._block.value.sparse_read(0), heard[-1], self._write)
             return logs
 
         return self._made(step)
+
+    def _write(self, places: Tensor, rows: Tensor) -> Tensor:
+        assert self._block is not None
+        self._block.value.scatter_nd_update(places, rows)
+        # Both branches of a condition give something.
+        return tf.zeros(())
 
     def _block_now(self) -> Tensor | None:
         return self._block
