@@ -1,6 +1,6 @@
 """Says what is wrong with a study in one line."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,11 +22,13 @@ def explain(error: ValidationError, study: type[BaseModel], tables: Mapping[str,
         The key, what is wrong with it and what to do.
     """
     # A key that nobody knows explains what else is missing; and what is wrong inside a table is the more precise word.
-    found = min(error.errors(), key=lambda one: (one["type"] != "extra_forbidden", -len(one["loc"])))
-    path = [str(part) for part in found["loc"] if not _is_member(str(part))]
-    key = ".".join(path)
-    if found["type"] == "extra_forbidden":
-        return _unknown_key(path, _fields(found["loc"], study, tables))
+    errors = sorted(error.errors(), key=lambda one: (one["type"] != "extra_forbidden", -len(one["loc"])))
+    unknown = {_path(one["loc"]): one["loc"] for one in reversed(errors) if one["type"] == "extra_forbidden"}
+    if unknown:
+        lines = [_unknown_key(path, _fields(place, study, tables)) for path, place in unknown.items()]
+        return " | ".join(reversed(lines))
+    found = errors[0]
+    key = ".".join(_path(found["loc"]))
     if found["type"] == "missing":
         return f"{key}: missing; it must be given"
     message = found["msg"].removeprefix("Value error, ")
@@ -34,11 +36,16 @@ def explain(error: ValidationError, study: type[BaseModel], tables: Mapping[str,
     return f"{key}: {message} (it is {shown if len(shown) <= 60 else shown[:57] + '...'})"
 
 
+def _path(place: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Returns the parts of a key as it stands in the file."""
+    return tuple(str(part) for part in place if not _is_member(str(part)))
+
+
 def _is_member(part: str) -> bool:
     return part in _MEMBERS or part.startswith(("is-instance", "callable", "function"))
 
 
-def _unknown_key(path: list[str], fields: Iterable[str]) -> str:
+def _unknown_key(path: Sequence[str], fields: Iterable[str]) -> str:
     hint = nearest(path[-1], fields)
     if len(path) == 1 and "did you mean" not in hint:
         hint = f"{hint}; settings of the model or the optimizer belong under [fixed] or [space]"

@@ -47,6 +47,8 @@ TABLE = "a,kind\n" + "".join(f"{row},{'xy'[row % 2]}\n" for row in range(60))
 IN_THE_FILE = [
     ("epoch = 3", ["epoch: no such key", "did you mean 'epochs'?"]),
     ("self = 3", ["self: no such key"]),
+    # All at once.
+    ("epoch = 3\nbatchsize = 8", ["epoch: no such key; did you mean 'epochs'? | batchsize: no such key"]),
     ("depth = 3", ["depth: no such key", "[fixed] or [space]"]),
     ("[space]\ndpeth = [1]", ["space.dpeth: no such setting of mlp", "did you mean 'depth'?"]),
     ("[fixed]\nwidht = 1", ["fixed.widht: no such setting", "did you mean 'width'?"]),
