@@ -12,7 +12,6 @@ import numpy as np
 
 from kerasdl.collection import uncollected
 from kerasdl.data import Dataset
-from kerasdl.train.answers import Answers, answers, joined
 from kerasdl.train.backends import current_backend
 from kerasdl.train.building import LookedAt, build
 from kerasdl.train.checkpoint import Checkpoints
@@ -21,10 +20,10 @@ from kerasdl.train.measuring import probed_rows
 from kerasdl.train.member import MemberProgram, State
 from kerasdl.train.order import batches, row_order
 from kerasdl.train.pack_checkpoint import KIND, checkpoint_of, restored
+from kerasdl.train.pack_scoring import member_weights, scores, test_scores
 from kerasdl.train.programs import Programs, choose
 from kerasdl.train.release import release
 from kerasdl.train.resident import resident
-from kerasdl.train.scoring import confusion
 from kerasdl.train.seats import Member, Seat
 from kerasdl.train.trial import BatchTeller, Logs, Outcome, Progress, Recorder, Trial
 from kerasdl.train.watching import Watch
@@ -191,7 +190,7 @@ class PackTrainer:
         self._stepped = 0
         state, metrics, seen = self._programs.epoch(tuple(self._state), self._data.train, _device(full), _device(rest))
         self._state = State(*state)
-        logs = self._logs(metrics, self._score(self._data.validation))
+        logs = self._logs(metrics, scores(self._programs, self._unscored(), self._data.validation))
         rows = [keras.ops.convert_to_numpy(one) for one in seen]
         # What is measured between epochs is no part of what training costs.
         seconds = (time.perf_counter() - started) / beside
@@ -285,13 +284,8 @@ class PackTrainer:
     def _fresh_metrics(self) -> list[Any]:
         return [_device(np.stack([value] * len(self._seats))) for value in self._program.initial_metrics()]
 
-    def _score(self, chunks: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-        if not chunks:
-            return {}
-        state = tuple(self._state._replace(metrics=self._fresh_metrics()))
-        for batch in chunks:
-            state, _ = self._programs.evaluate(state, batch)
-        return dict(self._programs.results(State(*state).metrics))
+    def _unscored(self) -> State:
+        return self._state._replace(metrics=self._fresh_metrics())
 
     def _logs(self, train: dict[str, Any], validation: dict[str, Any]) -> list[dict[str, float]]:
         columns = {name: keras.ops.convert_to_numpy(value) for name, value in train.items()}
@@ -300,7 +294,7 @@ class PackTrainer:
 
     def _end_epoch(self, epoch: int, logs: Sequence[Logs], share: float) -> None:
         rows: dict[int, Logs] = {}
-        weights = self._weights()
+        weights = member_weights(self._program, self._state)
         ending: list[tuple[Seat, list[Trial]]] = []
         for seat, own in zip(self._seats, logs, strict=True):
             if seat.ended:
@@ -310,7 +304,7 @@ class PackTrainer:
             for trial in running:
                 seat.seconds[trial.number] = seat.seconds.get(trial.number, 0.0) + share / len(running)
             rows.update({trial.number: own for trial in running})
-            stop = seat.progress.update(epoch, own, functools.partial(weights, seat))
+            stop = seat.progress.update(epoch, own, functools.partial(weights, seat.position))
             ended = [trial for trial in running if stop or trial.epochs == epoch]
             seat.ended = stop or len(ended) == len(running)
             seat.last = epoch if seat.ended else None
@@ -319,71 +313,25 @@ class PackTrainer:
         self._recorder.epoch(epoch, rows, share)
         self._finish(ending, weights)
 
-    def _weights(self) -> Callable[[Seat], list[np.ndarray]]:
-        """Returns who gives members' weights as they are now.
-
-        They leave the device once for all members: to cut a member out there is a program for each shape.
-        """
-
-        @functools.cache
-        def on_host() -> tuple[list[np.ndarray], ...]:
-            return tuple([keras.ops.convert_to_numpy(one) for one in part] for part in self._state[:2])
-
-        def weights(seat: Seat) -> list[np.ndarray]:
-            trainable, others = ([np.array(one[seat.position]) for one in part] for part in on_host())
-            return self._program.weights(self._state._replace(trainable=trainable, non_trainable=others))
-
-        return weights
-
-    def _finish(self, ending: Sequence[tuple[Seat, list[Trial]]], weights: Callable[[Seat], list[np.ndarray]]) -> None:
+    def _finish(self, ending: Sequence[tuple[Seat, list[Trial]]], weights: Callable[[int], list[np.ndarray]]) -> None:
         outcomes: dict[int, Outcome] = {}
         for seat, _ in ending:
             outcome = Outcome("diverged", seat.logs, parameters=self.parameters, message=seat.progress.diverged)
             if not seat.progress.diverged:
-                logs, left = seat.progress.ending(seat.logs, functools.partial(weights, seat))
+                logs, left = seat.progress.ending(seat.logs, functools.partial(weights, seat.position))
                 outcome = Outcome("completed", logs, weights=left, parameters=self.parameters)
             outcomes[seat.position] = outcome
         completed = {place: one.weights for place, one in outcomes.items() if one.weights is not None}
-        for place, scores in self._test(completed).items():
-            outcomes[place] = replace(outcomes[place], **scores)
+        program, programs, rows = self._program, self._programs, self._data.test
+        tested = test_scores(program, programs, self._unscored(), rows, completed, len(self._seats))
+        for place, parts in tested.items():
+            outcomes[place] = replace(outcomes[place], **parts)
         for seat, trials in ending:
             for trial in trials:
                 own = replace(outcomes[seat.position], seconds=seat.seconds[trial.number])
                 if self._body is not None and own.weights is not None:
                     own = replace(own, weights=self._body.whole(own.weights))
                 self._recorder.finished(trial, own)
-
-    def _test(self, weights: dict[int, list[np.ndarray]]) -> dict[int, dict[str, Any]]:
-        """Scores the test rows with the weights of members that end, by the members' places in the stack."""
-        if not self._data.test or not weights:
-            return {}
-        filler = next(iter(weights.values()))
-        trainable, others = self._program.with_weights(
-            [weights.get(place, filler) for place in range(len(self._seats))]
-        )
-        state = self._state._replace(
-            trainable=[*map(_device, trainable)], non_trainable=[*map(_device, others)], metrics=self._fresh_metrics()
-        )
-        held = tuple(state)
-        counts: dict[int, Any] = dict.fromkeys(weights, 0)
-        parts: dict[int, list[Answers]] = {place: [] for place in weights}
-        for batch in self._data.test:
-            held, predictions = self._programs.evaluate(held, batch)
-            truth, found = keras.ops.convert_to_numpy(batch[1]), keras.ops.convert_to_numpy(predictions)
-            for place, count in counts.items():
-                own = confusion(truth, found[place])
-                counts[place] = None if own is None or count is None else count + own
-                parts[place].append(answers(truth, found[place]))
-        results = self._programs.results(State(*held).metrics)
-        columns = {name: keras.ops.convert_to_numpy(value) for name, value in results.items()}
-        return {
-            place: {
-                "test": {name: float(value[place]) for name, value in columns.items()},
-                "confusion": counts[place],
-                "answers": joined(parts[place]),
-            }
-            for place in weights
-        }
 
     def _numbers(self) -> list[int]:
         return [seat.member.longest.number for seat in self._seats]
