@@ -13,8 +13,7 @@ import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
-from kerasdl.train.backends import current_backend, set_seed
-from kerasdl.train.member import values
+from kerasdl.train.backends import current_backend, set_seed, values
 from kerasdl.train.reseeding import Initialized, Reseeding, find_reseeding, initializers_kept, random_states
 from kerasdl.train.trial import Trial
 

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, field, fields
 import keras
 import numpy as np
 
-from kerasdl.train.backends import current_backend
+from kerasdl.train.backends import current_backend, values
 from kerasdl.train.checkpoint import Checkpoint
-from kerasdl.train.member import values
 from kerasdl.train.trial import Progress
 
 KIND = "fit"

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kerasdl.train import numbers
+from kerasdl.train.backends import values
 from kerasdl.train.optimizer import OptimizerProgram, current, laid_flat
 from kerasdl.train.watching import Observer
 
@@ -228,8 +229,3 @@ def _outputs(model: keras.Model, x: np.ndarray) -> Any:
 
 def _parts(batch: tuple[Any, ...]) -> tuple[Any, Any, Any]:
     return batch if len(batch) == 3 else (*batch, None)
-
-
-def values(variables: list[keras.Variable]) -> list[np.ndarray]:
-    """Returns the values of variables as NumPy arrays of their own."""
-    return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]

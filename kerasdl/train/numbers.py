@@ -13,15 +13,18 @@ _OF_OPTIMIZERS = ("weight_decay", "beta_1", "beta_2", "rho", "epsilon", "body_ra
 _ASKED_OF_OPTIMIZERS = ("momentum",)
 # `clipvalue` is missing: Keras hands it to `jax.numpy.clip`, which takes no variable.
 _LIMITS_OF_OPTIMIZERS = ("clipnorm", "global_clipnorm")
-_OF_REGULARIZERS: dict[type, tuple[str, ...]] = {keras.regularizers.L1: ("l1",), keras.regularizers.L2: ("l2",)}
-_ASKED_OF_LAYERS: dict[type, tuple[str, ...]] = {
-    keras.regularizers.L1L2: ("l1", "l2"),
-    keras.layers.Dropout: ("rate",),
-    keras.layers.SpatialDropout1D: ("rate",),
-    keras.layers.SpatialDropout2D: ("rate",),
-    keras.layers.SpatialDropout3D: ("rate",),
-    keras.layers.AlphaDropout: ("rate",),
-    keras.layers.GaussianNoise: ("stddev",),
+_ASKED_OF_DROPOUT = (("rate",), (0.0, 1.0))
+# By the class of a layer or of a regularizer: its numbers, and for which values of them Keras asks.
+_OF_LAYERS: dict[type, tuple[tuple[str, ...], tuple[float, ...]]] = {
+    keras.regularizers.L1: (("l1",), ()),
+    keras.regularizers.L2: (("l2",), ()),
+    keras.regularizers.L1L2: (("l1", "l2"), (0.0, 1.0)),
+    keras.layers.Dropout: _ASKED_OF_DROPOUT,
+    keras.layers.SpatialDropout1D: _ASKED_OF_DROPOUT,
+    keras.layers.SpatialDropout2D: _ASKED_OF_DROPOUT,
+    keras.layers.SpatialDropout3D: _ASKED_OF_DROPOUT,
+    keras.layers.AlphaDropout: _ASKED_OF_DROPOUT,
+    keras.layers.GaussianNoise: (("stddev",), (0.0, 1.0)),
 }
 _ASKED_OF_LOSSES = ("label_smoothing",)
 _OF_SCHEDULES: dict[type, tuple[str, ...]] = {
@@ -150,11 +153,9 @@ def of_model(model: keras.Model) -> list[Number]:
     for index, layer in enumerate(model._flatten_layers()):
         places = [("", layer), *sorted(vars(layer).items(), key=lambda item: item[0])]
         for place, owner in places:
-            if id(owner) in seen:
+            if type(owner) not in _OF_LAYERS or id(owner) in seen:
                 continue
-            kind, where = type(owner), f"layer {index}.{place}"
-            own = _numbers(where, owner, _OF_REGULARIZERS.get(kind, ()))
-            own += _numbers(where, owner, _ASKED_OF_LAYERS.get(kind, ()), (0, 1))
+            own = _numbers(f"layer {index}.{place}", owner, *_OF_LAYERS[type(owner)])
             if own:
                 seen.add(id(owner))
                 found += own

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kerasdl.errors import UserError
@@ -54,6 +55,18 @@ def test_the_winner_never_diverged_if_another_never_did(run_of: Open) -> None:
     best = run_of([[0.99, "diverged", 0.99], [0.5, 0.6, 0.7]]).best
     assert best is not None
     assert best.configuration == 1
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_the_standing_is_the_table_without_settings(run_of: Open, direction: str) -> None:
+    run = run_of([[0.5, 0.7], ["diverged", 0.9], ["failed", "failed"], [0.6, 0.7]], direction)
+    table, standing = run.table(), run.standing()
+    assert [*standing.columns] == [
+        name for name in table.columns if name not in run.varying and not name.startswith("test_")
+    ]
+    pd.testing.assert_frame_equal(standing, table[standing.columns])
+    scores = run.scores()
+    pd.testing.assert_frame_equal(scores, run.trials()[scores.columns])
 
 
 def test_the_summary_has_exactly_the_promised_keys(run_of: Open) -> None:
@@ -118,6 +131,8 @@ def test_an_empty_run_has_empty_tables(writer: RunWriter) -> None:
         assert run.trials().empty
         assert run.curves().empty
         assert run.table().empty
+        assert run.standing().empty
+        assert run.scores().empty
         assert run.events().empty
         assert {"trial", "status", "score", "epochs_done"} <= set(run.trials().columns)
 

@@ -40,8 +40,8 @@ def counted(compiles: bool = False) -> tuple[Callable[..., Any], list[int]]:
 def test_models_that_differ_in_their_seed_and_in_how_they_are_compiled_are_built_once(backend_name: str) -> None:
     import keras
 
+    from kerasdl.train.backends import values
     from kerasdl.train.building import LookedAt, build
-    from kerasdl.train.member import values
 
     function, built = counted()
     _, trials = maker_of(function, space={"width": [4, 8], "learning_rate": [0.1, 0.01]})
@@ -109,8 +109,8 @@ def test_a_pack_builds_each_start_once_and_begins_as_its_members_do(backend_name
 def test_a_builder_with_a_seed_of_its_own_builds_what_it_builds_alone(backend_name: str) -> None:
     import keras
 
+    from kerasdl.train.backends import values
     from kerasdl.train.building import LookedAt, build
-    from kerasdl.train.member import values
 
     function, _ = counted()
 
@@ -128,8 +128,8 @@ def test_a_builder_with_a_seed_of_its_own_builds_what_it_builds_alone(backend_na
 def test_a_builder_that_draws_from_keras_own_generator_builds_the_same_each_time(backend_name: str) -> None:
     import keras
 
+    from kerasdl.train.backends import values
     from kerasdl.train.building import build
-    from kerasdl.train.member import values
 
     def drawn(shape: Any, dtype: Any = None) -> Any:
         return 0.1 * keras.random.normal(shape, dtype=dtype)

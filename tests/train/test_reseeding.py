@@ -116,7 +116,7 @@ def built(build: Callable[[Any], Any], seed: int) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("build", KNOWN)
 def test_another_seed_gives_what_it_would_build(build: Callable[[Any], Any], backend_name: str) -> None:
-    from kerasdl.train.member import values
+    from kerasdl.train.backends import values
 
     model, reseeding = built(build, 1)
     start = values(model.variables)

@@ -26,6 +26,7 @@ Each file offers the same functions, and only these files import a backend:
 - `quick_layers()`: within this `with` statement Keras' layers compute the same in the way that suits the device; `pure`
   does so, too.
 - `quick_variables()`: within this `with` statement variables are made in the way that takes least time.
+- `read(variable)`: the value of a Keras variable as a NumPy array.
 - `settle(model)`: lets a model's variables hold what `fit` has made of them, in the middle of an epoch.
 - `packs_at_once()`: how many packs of small operations may train at once, in threads. `share_processors(packs)` is
   called in each such thread before an epoch, with the number that train now.
@@ -34,12 +35,17 @@ Each file offers the same functions, and only these files import a backend:
 
 import importlib
 import random
+from collections.abc import Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 
 from kerasdl.cores import cores
+
+if TYPE_CHECKING:
+    import keras
 
 # Each holds its members and its program in memory.
 MOST_AT_ONCE = 4
@@ -60,6 +66,12 @@ def set_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     current_backend().set_seed(seed)
+
+
+def values(variables: Sequence["keras.Variable"]) -> list[np.ndarray]:
+    """Returns the values of variables as NumPy arrays of their own."""
+    read = current_backend().read
+    return [np.array(read(variable)) for variable in variables]
 
 
 def most_at_once() -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras
 
 from kerasdl.train.backends import free_host_memory, most_at_once
 from kerasdl.train.backends.jax_depthwise import on_processor
@@ -189,6 +190,10 @@ def drawn_state() -> list[Any]:
 
 def restore_drawn(arrays: Sequence[Any]) -> None:
     """JAX keeps no random state."""
+
+
+def read(variable: keras.Variable) -> Any:
+    return keras.ops.convert_to_numpy(variable.value)
 
 
 def settle(model: Any) -> None:

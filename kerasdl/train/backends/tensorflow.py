@@ -14,9 +14,9 @@ from kerasdl.train.backends import free_host_memory, most_at_once
 from kerasdl.train.backends.tensorflow_grappler import as_traced_graphs
 from kerasdl.train.backends.tensorflow_mapping import add_rules
 from kerasdl.train.backends.tensorflow_pure import pure
-from kerasdl.train.backends.tensorflow_variables import quick_variables
+from kerasdl.train.backends.tensorflow_variables import quick_variables, read
 
-__all__ = ["pure", "quick_variables"]
+__all__ = ["pure", "quick_variables", "read"]
 
 add_rules()
 

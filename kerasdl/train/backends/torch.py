@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
+import keras
 import torch
 from torch.utils import _pytree as pytree
 
@@ -267,6 +268,10 @@ def restore_drawn(arrays: Sequence[Any]) -> None:
     torch.set_rng_state(own)
     if others and torch.cuda.is_available():
         torch.cuda.set_rng_state(others[0])
+
+
+def read(variable: keras.Variable) -> Any:
+    return keras.ops.convert_to_numpy(variable.value)
 
 
 def settle(model: Any) -> None:
