@@ -311,7 +311,8 @@ class PackTrainer:
             if ended:
                 ending.append((seat, ended))
         self._recorder.epoch(epoch, rows, share)
-        self._finish(ending, weights)
+        if ending:
+            self._finish(ending, weights)
 
     def _finish(self, ending: Sequence[tuple[Seat, list[Trial]]], weights: Callable[[int], list[np.ndarray]]) -> None:
         outcomes: dict[int, Outcome] = {}

@@ -23,10 +23,12 @@ def explain(error: ValidationError, study: type[BaseModel], tables: Mapping[str,
     """
     # A key that nobody knows explains what else is missing; and what is wrong inside a table is the more precise word.
     errors = sorted(error.errors(), key=lambda one: (one["type"] != "extra_forbidden", -len(one["loc"])))
-    unknown = {_path(one["loc"]): one["loc"] for one in reversed(errors) if one["type"] == "extra_forbidden"}
+    unknown: dict[tuple[str, ...], tuple[int | str, ...]] = {}
+    for one in errors:
+        if one["type"] == "extra_forbidden":
+            unknown.setdefault(_path(one["loc"]), one["loc"])
     if unknown:
-        lines = [_unknown_key(path, _fields(place, study, tables)) for path, place in unknown.items()]
-        return " | ".join(reversed(lines))
+        return " | ".join(_unknown_key(path, _fields(place, study, tables)) for path, place in unknown.items())
     found = errors[0]
     key = ".".join(_path(found["loc"]))
     if found["type"] == "missing":
