@@ -287,14 +287,20 @@ def load_weights(directory: Path, trial: int) -> list[np.ndarray]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file so that a reader sees the old one or the new one, never a part."""
-    with (
-        readable_errors(path),
-        tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file,
-    ):
-        partial = Path(file.name)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a file beside `path` to write to within a `with` statement, which then takes its place, or goes."""
+    with readable_errors(path):
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix, delete=False
+        ) as file:
+            partial = Path(file.name)
         try:
-            file.write(content)
-            file.close()
+            yield partial
             partial.chmod(0o666 & ~_umask())
             partial.replace(path)
         except BaseException:

@@ -8,9 +8,8 @@ import keras
 from kerasdl.data import Dataset
 from kerasdl.errors import UserError
 from kerasdl.runs import Run, RunWriter
-from kerasdl.runs.database import readable_errors
 from kerasdl.runs.summary import write_summary
-from kerasdl.runs.writer import load_weights
+from kerasdl.runs.writer import load_weights, replacing
 from kerasdl.train.trial import first_line
 from kerasdl.tune.looking import keep_samples
 from kerasdl.tune.progress import Progress
@@ -72,15 +71,8 @@ def _save_best(writer: RunWriter, maker: TrialMaker, trial: int, settings: Mappi
     model.set_weights(load_weights(writer.directory, trial))
     # Keras warns, when it loads the file, of an optimizer that was saved before it was built.
     model.optimizer.build(model.trainable_variables)
-    path = writer.directory / "best.keras"
-    partial = path.with_name(".best.partial.keras")
-    with readable_errors(path):
-        try:
-            model.save(partial)
-            partial.replace(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+    with replacing(writer.directory / "best.keras") as partial:
+        model.save(partial)
     return model
 
 
