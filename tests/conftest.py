@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from packaging.version import Version
 
 from kerasdl import backend
+
+# Properties are judged by their truth: a busy machine is no failure, and nothing is kept in the checkout.
+settings.register_profile("kerasdl", deadline=None, database=None)
+settings.load_profile("kerasdl")
 
 # XLA compiles for longer than such small models run. Tests ask what programs compute, not how fast. From 0.11.1 on XLA
 # has no choice of fusions on processors, and an unknown flag ends the process.

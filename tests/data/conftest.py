@@ -1,11 +1,7 @@
-"""Properties are judged by their truth: a busy machine is no failure, and nothing is kept in the checkout."""
+"""What tests of data share."""
 
 import numpy as np
 import pytest
-from hypothesis import settings
-
-settings.register_profile("kerasdl", deadline=None, database=None)
-settings.load_profile("kerasdl")
 
 
 @pytest.fixture(autouse=True)
