@@ -17,7 +17,7 @@ SCORES = [0.8, 0.9, 0.85]
 TESTS = [0.7, 0.8, 0.9]
 
 
-def make_run(directory, study='title = "Which way?"\nquestion = "Where to?"\nname = "ways"\n', **data):
+def make_run(directory, study='title = "Which way?"\nquestion = "Where to?"\nname = "ways"\n', repeats=3, **data):
     scaling = Scaling(np.array([1, 2], "float32"), np.array([3, 4], "float32"))
     facts = {
         "name": "csv:/home/me/ways.csv?target=way",
@@ -38,8 +38,9 @@ def make_run(directory, study='title = "Which way?"\nquestion = "Where to?"\nnam
         writer.record_fact("environment", {"backend": "jax", "device": "cpu", "platform": "x", "versions": {}})
         writer.record_array("sample", np.array([[0, 5], [2, -5]], "float32"))
         writer.add_configurations(0, {0: {"rate": 0.1}, 1: {"rate": 0.2}})
-        writer.start_trials([(number, number // 3, number % 3, "alone") for number in range(6)])
-        for number, (score, test) in enumerate(zip([*SCORES, 0.1, 0.1, 0.1], [*TESTS, 0, 0, 0], strict=True)):
+        writer.start_trials([(number, number // repeats, number % repeats, "alone") for number in range(2 * repeats)])
+        scores, tests = ([*values[:repeats], *[other] * repeats] for values, other in ((SCORES, 0.1), (TESTS, 0)))
+        for number, (score, test) in enumerate(zip(scores, tests, strict=True)):
             writer.record_epoch(1, {number: {"val_accuracy": score}}, 0.1)
             confusion = np.array([[9, 1], [5, 5]])
             result = TrialResult("completed", score=score, test={"accuracy": test}, confusion=confusion)
@@ -100,11 +101,7 @@ def test_images_have_their_form(known, name, offset, scale, image):
     assert found == {"height": 8, "width": 6, "channels": 1, **image}
 
 
-def test_a_run_of_one_repeat_has_no_interval_and_stays_json(tmp_path):
-    directory = make_run(tmp_path / "run")
-    with Run.open(directory) as run:
-        trials = run.trials()
-        run.trials = lambda: trials[trials["trial"] == 0]
-        facts = known_facts(run, run.best)
+def test_a_run_of_one_repeat_has_no_interval_and_stays_json(known):
+    facts = known(repeats=1)
     assert facts["evaluation"]["objective"]["low"] is None
     json.dumps(facts, allow_nan=False)
