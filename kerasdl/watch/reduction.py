@@ -1,9 +1,7 @@
 """What is kept of a step's gradients: four norms for each weight, computed where the step runs, and what they say."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import keras
@@ -11,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from kerasdl.train.backends import current_backend
+from kerasdl.watch import fused_norms
 
 Tensor = Any
 
@@ -24,15 +23,8 @@ _OF_GRADIENT, _OF_CHANGE = (0, 3), 2
 # What float32 does not tell from a count of all elements.
 _LEAST_SHARE = 2**-22
 
-# Tensors up to this size are laid side by side and summed together: a kernel each would cost more than the sums.
-_SMALL = 16_384
-_TOGETHER = 65_536
-
 # Weights up to this size lie one after another in one tensor and are gathered where several have one size.
 _GATHERED = 256
-
-# The rows of that layout. Sums run down its columns, which every backend vectorizes.
-_ROWS = 32
 
 
 def quantities(norms: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
@@ -58,25 +50,11 @@ def quantities(norms: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     return np.stack([gradient, weight, ratio, zero_share.astype("float32")], axis=-1)
 
 
-def norms_together(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
-    """Computes the norms of each weight, with small tensors laid side by side: XLA's programs are fastest with it.
-
-    Args:
-        gradients: The gradients, float32.
-        old: The weights before the step, float32.
-        new: The weights after it, float32.
-
-    Returns:
-        A float32 tensor `(4, weights)`.
-    """
-    return ops.sqrt(_together(gradients, old, new))
-
-
 def reduce(
     gradients: Sequence[Tensor | None],
     old: Sequence[Tensor],
     new: Sequence[Tensor],
-    norms: Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], Tensor] = norms_together,
+    norms: Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], Tensor] = fused_norms.of_tensors,
 ) -> Tensor:
     """Reduces one step of training to four norms for each weight.
 
@@ -86,7 +64,7 @@ def reduce(
         gradients: The loss' gradient by each weight, unscaled; `None` where the loss does not depend on it.
         old: The weights before the step, of the gradients' shapes.
         new: The weights after it.
-        norms: What computes the norms, as `norms_together` does.
+        norms: What computes the norms, as `fused_norms.of_tensors` does.
 
     Returns:
         A float32 tensor `(4, weights)`, as `quantities` takes it.
@@ -125,6 +103,8 @@ def reduce_flat(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]
     Returns:
         A float32 tensor `(4, weights)`, as `quantities` takes it.
     """
+    if current_backend().FUSES_ROWS:
+        return fused_norms.of_parts(gradient, old, new, sizes)
     change = new - old
     # Taken of the whole at once; PyTorch compares and casts ten times slower.
     signs = ops.sign(gradient)
@@ -135,7 +115,7 @@ def reduce_flat(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]
         parts.append(_flat_alone((gradient, old, change, signs), _places(sizes, alone)))
     if alike:
         parts.append(_flat_alike((gradient, old, change, signs), sizes, alike))
-    return _in_order(_joined(parts), order)
+    return fused_norms.in_order(parts, order)
 
 
 def _flat_groups(sizes: Sequence[int]) -> tuple[list[int], list[list[int]]]:
@@ -170,79 +150,7 @@ def _flat_alike(tensors: Sequence[Tensor], sizes: Sequence[int], groups: Sequenc
         own = squares[:, start : start + len(group) * size]
         sums.append(ops.sum(ops.reshape(own, (4, len(group), size)), axis=2))
         start += len(group) * size
-    return ops.sqrt(_joined(sums))
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
-
-
-def _in_order(columns: Tensor, order: Sequence[int]) -> Tensor:
-    """Puts columns that stand for weights in an order of theirs into the weights' own."""
-    return columns if list(order) == sorted(order) else ops.take(columns, np.argsort(order), axis=1)
-
-
-def _together(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
-    """Returns the sums of squares of gradients, old weights, changes and signs, `(4, weights)`."""
-    order: list[int] = []
-    parts: list[Tensor] = []
-    for group in _groups([_size(weight) for weight in old]):
-        order += group
-        parts += _group_sums(*([tensors[i] for i in group] for tensors in (gradients, old, new)))
-    return _in_order(_joined(parts), order)
-
-
-def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:
-    """Yields the indices of tensors that are summed together: small ones in groups by size, large ones alone."""
-    together: list[int] = []
-    total = 0
-    for index, size in sorted(enumerate(sizes), key=itemgetter(1)):
-        if size > _SMALL:
-            yield [index]
-            continue
-        if total + size > _TOGETHER:
-            yield together
-            together, total = [], 0
-        together.append(index)
-        total += size
-    if together:
-        yield together
-
-
-def _group_sums(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
-    """Returns the sums of a group in pieces, `(4, tensors of one width)` each, in its order."""
-    (gradient, widths), (before, _), (after, _) = (_side_by_side(tensors) for tensors in (gradients, old, new))
-    columns = ops.stack(
-        [
-            *(ops.sum(ops.square(tensor), axis=0) for tensor in (gradient, before, after - before)),
-            ops.sum(ops.cast(ops.not_equal(gradient, 0), "float32"), axis=0),
-        ]
-    )
-    sums, start = [], 0
-    # Neighbours of one width are one sum: a mask over all columns took YNNPACK a quarter of a step.
-    for width, own in groupby(widths):
-        count = len(list(own))
-        part = columns[:, start : start + count * width]
-        sums.append(ops.sum(ops.reshape(part, (4, count, width)), axis=2))
-        start += count * width
-    return sums
-
-
-def _side_by_side(tensors: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
-    """Returns tensors as one matrix with columns of their own, filled up with zeros, and their numbers of columns."""
-    if len(tensors) == 1:
-        width = tensors[0].shape[-1] if len(tensors[0].shape) else 1
-        return ops.reshape(tensors[0], (-1, width)), [width]
-    laid = []
-    for tensor in tensors:
-        flat = ops.reshape(tensor, (-1,))
-        short = -flat.shape[0] % _ROWS
-        laid.append(ops.reshape(ops.pad(flat, ((0, short),)) if short else flat, (_ROWS, -1)))
-    return ops.concatenate(laid, axis=1), [part.shape[1] for part in laid]
-
-
-def _size(tensor: Tensor) -> int:
-    return int(np.prod(tensor.shape))
+    return ops.sqrt(fused_norms.in_order(sums, range(len(places))))
 
 
 def _float32(tensor: Tensor) -> Tensor:

@@ -119,3 +119,27 @@ def test_mapped_over_members_it_gives_what_each_gives_alone(backend_name: str) -
         np.testing.assert_allclose(
             ops.convert_to_numpy(mapped[member]), ops.convert_to_numpy(alone), rtol=1e-6, atol=1e-7
         )
+
+
+@pytest.mark.parametrize("brief", [True, False])
+def test_flat_weights_of_members_give_what_numpy_finds_for_each(brief: bool, backend_name: str) -> None:
+    from keras import ops
+
+    from kerasdl.train.backends import current_backend
+    from kerasdl.watch.reduction import quantities, reduce_flat
+
+    # Many of one size and single ones, long and short; 2053 is prime.
+    sizes = [1024, 16, 1024, 16, 1024, 2053, 1, 70_001, 640, 2053, 1, 45]
+    random = np.random.default_rng(0)
+    parts = random.normal(size=(3, 3, sum(sizes))).astype("float32")
+    parts[0, 1, ::7] = 0
+    parts[0, 2, :16] = np.nan
+    backend = current_backend()
+    mapped = backend.map_members(lambda *given: reduce_flat(*given, sizes), (0, 0, 0))
+    norms = ops.convert_to_numpy(backend.compiled(mapped, brief=brief)(*map(ops.convert_to_tensor, parts)))
+    ends = np.cumsum(sizes)[:-1]
+    for member in range(3):
+        expected = by_hand(*(np.split(own[member], ends) for own in parts))
+        if member == 2:
+            expected[0, 3] = np.nan
+        np.testing.assert_allclose(quantities(norms[member], sizes), expected, rtol=1e-5, atol=1e-7)

@@ -6,7 +6,8 @@ Each file offers the same functions, and only these files import a backend:
 - `map_members(function, axes)`: `function` of one member becomes one of all members, stacked along the first axis of
   each argument whose entry in `axes` is 0; the others are shared (`None`).
 - `cut(tensor, sizes)`: a flat tensor in pieces of these sizes, in one operation.
-- `norm(tensor)`: the 2-norm of a flat tensor, as programs find it soonest.
+- `FUSES_ROWS`: whether a program adds up many rows in one loop of vector instructions, whatever is done to each first.
+- `norm(tensor)`: the 2-norm of a flat tensor, as programs find it soonest, where they do not.
 - `epoch_program(step, results, seen, after_step, convolves=, steps=)`: one epoch as one program, `(state, data, full,
   rest) -> (state, metrics, seen)`; `data` holds the parts of batches, all rows of each, `full` the row numbers of each
   full batch, `rest` those left over, as `kerasdl.train.order.batches` gives them. A step gives the state and a list of

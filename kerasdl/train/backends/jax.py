@@ -13,6 +13,8 @@ import keras
 from kerasdl.train.backends import free_host_memory, most_at_once
 from kerasdl.train.backends.jax_depthwise import on_processor
 
+FUSES_ROWS = True
+
 
 def value_and_grad(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.value_and_grad(function, has_aux=True)
@@ -24,10 +26,6 @@ def map_members(function: Callable[..., Any], axes: Sequence[int | None]) -> Cal
 
 def cut(tensor: Any, sizes: Sequence[int]) -> list[Any]:
     return jax.lax.split(tensor, sizes)
-
-
-def norm(tensor: Any) -> Any:
-    return jax.numpy.linalg.norm(tensor)
 
 
 def epoch_program(

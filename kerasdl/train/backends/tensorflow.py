@@ -18,6 +18,8 @@ from kerasdl.train.backends.tensorflow_variables import quick_variables, read
 
 __all__ = ["pure", "quick_variables", "read"]
 
+FUSES_ROWS = False
+
 add_rules()
 
 # Below this many steps Grappler takes longer than it saves: a quarter of the time in which a graph is made, for steps

@@ -20,6 +20,8 @@ from kerasdl.train.backends.torch_recording import record
 
 __all__ = ["norm", "pure"]
 
+FUSES_ROWS = False
+
 # How many steps are timed to choose the number of threads: the more, the shorter they are, within these bounds and this
 # many seconds. After so many steps it is chosen again.
 TIMED_STEPS = (2, 10)

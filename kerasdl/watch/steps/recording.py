@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasdl.watch import reduction
+from kerasdl.watch import fused_norms, reduction
 from kerasdl.watch.seam import Update
 
 Tensor = Any
@@ -54,7 +54,7 @@ class RecordingStep:
 
     def _norms(self, gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
         """Computes the norms in the way that suits the backend."""
-        return reduction.norms_together(gradients, old, new)
+        return fused_norms.of_tensors(gradients, old, new)
 
     def _empty(self) -> None:
         """Brings the norms that wait on the device to the host, `(steps, 4, variables)`, into `_read`."""

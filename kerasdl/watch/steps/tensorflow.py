@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kerasdl.watch.reduction import NORMS, norms_together
+from kerasdl.watch.fused_norms import of_tensors
+from kerasdl.watch.reduction import NORMS
 from kerasdl.watch.seam import Update, heard_apply
 from kerasdl.watch.steps.compiled import CompiledStep
 from kerasdl.watch.steps.recording import Listened, Tensor
@@ -22,7 +23,7 @@ class Step(CompiledStep):
         self._block: keras.Variable | None = None
 
     def _norms(self, gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
-        return (norms_together if self._model.jit_compile else norms)(gradients, old, new)
+        return (of_tensors if self._model.jit_compile else norms)(gradients, old, new)
 
     def _run(self, *arguments: Any) -> Any:
         assert self._function is not None
