@@ -16,8 +16,11 @@ from kerasdl.train.backends import current_backend
 
 Tensor = Any
 
-# The most rows of such a matrix. Where rows are added one by one, each is more to compile.
+# The rows of such a matrix at most. Where rows are added one by one, each is more to compile: of many matrices each has
+# fewer, down to the least, and all together about so many.
 _ROWS = 32
+_LEAST_ROWS = 4
+_ALL_ROWS = 256
 
 # Tensors up to this size are laid side by side and summed together: a loop each would cost more than the sums.
 _SMALL = 16_384
@@ -38,12 +41,12 @@ def of_tensors(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence
     Returns:
         A float32 tensor `(4, weights)`.
     """
-    order: list[int] = []
+    groups = list(_groups([_size(weight) for weight in old]))
+    rows = _most_rows(len(groups)) if current_backend().FUSES_ROWS else _ROWS
     parts: list[Tensor] = []
-    for group in _groups([_size(weight) for weight in old]):
-        order += group
-        parts += _group_sums(*([tensors[i] for i in group] for tensors in (gradients, old, new)))
-    return ops.sqrt(in_order(parts, order))
+    for group in groups:
+        parts += _group_sums(rows, *([tensors[i] for i in group] for tensors in (gradients, old, new)))
+    return ops.sqrt(in_order(parts, [index for group in groups for index in group]))
 
 
 def of_parts(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -62,9 +65,10 @@ def of_parts(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]) -
     by_size: dict[int, list[int]] = {}
     for index, size in enumerate(sizes):
         by_size.setdefault(size, []).append(index)
+    most = _most_rows(sum(size >= _LEAST for size in by_size))
     parts = []
     for size, group in by_size.items():
-        rows = _rows(size) if size >= _LEAST else 1
+        rows = _rows(size, most) if size >= _LEAST else 1
         width = size // rows
         columns = _added(
             tuple(_windows(tensor, starts[group] + row * width, width) for tensor in (gradient, old, new))
@@ -110,9 +114,14 @@ def _windows(tensor: Tensor, starts: np.ndarray, width: int) -> Tensor:
     return ops.vectorized_map(lambda start: ops.slice(tensor, start[None], (width,)), given)
 
 
-def _rows(size: int) -> int:
+def _most_rows(matrices: int) -> int:
+    """Returns how many rows each of so many matrices has at most."""
+    return min(_ROWS, max(_LEAST_ROWS, _ALL_ROWS // max(matrices, 1)))
+
+
+def _rows(size: int, most: int) -> int:
     """Returns how many rows of one width hold a weight of this size without a remainder."""
-    return max(rows for rows in range(1, _ROWS + 1) if size % rows == 0)
+    return max(rows for rows in range(1, most + 1) if size % rows == 0)
 
 
 def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:
@@ -132,9 +141,9 @@ def _groups(sizes: Sequence[int]) -> Iterator[list[int]]:
         yield together
 
 
-def _group_sums(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
+def _group_sums(rows: int, gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequence[Tensor]) -> list[Tensor]:
     """Returns the sums of a group in pieces, `(4, tensors of one width)` each, in its order."""
-    matrices, widths = zip(*map(_side_by_side, (gradients, old, new)), strict=True)
+    matrices, widths = zip(*(_side_by_side(tensors, rows) for tensors in (gradients, old, new)), strict=True)
     columns = _down(matrices)
     sums, start = [], 0
     # Neighbours of one width are one sum.
@@ -146,17 +155,17 @@ def _group_sums(gradients: Sequence[Tensor], old: Sequence[Tensor], new: Sequenc
     return sums
 
 
-def _side_by_side(tensors: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
+def _side_by_side(tensors: Sequence[Tensor], rows: int) -> tuple[Tensor, list[int]]:
     """Returns tensors as one matrix with columns of their own, filled up with zeros, and their numbers of columns."""
     if len(tensors) == 1:
-        rows = _rows(_size(tensors[0])) if current_backend().FUSES_ROWS else tensors[0].shape[:-1]
-        width = _size(tensors[0]) // int(np.prod(rows))
-        return ops.reshape(tensors[0], (-1, width)), [width]
+        size = _size(tensors[0])
+        high = _rows(size, rows) if current_backend().FUSES_ROWS else int(np.prod(tensors[0].shape[:-1]))
+        return ops.reshape(tensors[0], (high, -1)), [size // high]
     laid = []
     for tensor in tensors:
         flat = ops.reshape(tensor, (-1,))
-        short = -flat.shape[0] % _ROWS
-        laid.append(ops.reshape(ops.pad(flat, ((0, short),)) if short else flat, (_ROWS, -1)))
+        short = -flat.shape[0] % rows
+        laid.append(ops.reshape(ops.pad(flat, ((0, short),)) if short else flat, (rows, -1)))
     return ops.concatenate(laid, axis=1), [part.shape[1] for part in laid]
 
 

@@ -121,19 +121,24 @@ def test_mapped_over_members_it_gives_what_each_gives_alone(backend_name: str) -
         )
 
 
-@pytest.mark.parametrize("brief", [True, False])
-def test_flat_weights_of_members_give_what_numpy_finds_for_each(brief: bool, backend_name: str) -> None:
+# Many of one size and single ones, long and short, 2053 prime; and many of different sizes.
+MIXED = [1024, 16, 1024, 16, 1024, 2053, 1, 70_001, 640, 2053, 1, 45]
+DIFFERENT = [512 + 32 * place for place in range(40)]
+
+
+@pytest.mark.parametrize(("sizes", "brief"), [(MIXED, True), (MIXED, False), (DIFFERENT, False)])
+def test_flat_weights_of_members_give_what_numpy_finds_for_each(
+    sizes: list[int], brief: bool, backend_name: str
+) -> None:
     from keras import ops
 
     from kerasdl.train.backends import current_backend
     from kerasdl.watch.reduction import quantities, reduce_flat
 
-    # Many of one size and single ones, long and short; 2053 is prime.
-    sizes = [1024, 16, 1024, 16, 1024, 2053, 1, 70_001, 640, 2053, 1, 45]
     random = np.random.default_rng(0)
     parts = random.normal(size=(3, 3, sum(sizes))).astype("float32")
     parts[0, 1, ::7] = 0
-    parts[0, 2, :16] = np.nan
+    parts[0, 2, : sizes[0]] = np.nan
     backend = current_backend()
     mapped = backend.map_members(lambda *given: reduce_flat(*given, sizes), (0, 0, 0))
     norms = ops.convert_to_numpy(backend.compiled(mapped, brief=brief)(*map(ops.convert_to_tensor, parts)))
