@@ -62,12 +62,10 @@ def of_parts(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]) -
         A float32 tensor `(4, weights)`.
     """
     starts = np.cumsum([0, *sizes[:-1]])
-    by_size: dict[int, list[int]] = {}
-    for index, size in enumerate(sizes):
-        by_size.setdefault(size, []).append(index)
-    most = _most_rows(sum(size >= _LEAST for size in by_size))
+    groups = by_size(sizes)
+    most = _most_rows(sum(size >= _LEAST for size in groups))
     parts = []
-    for size, group in by_size.items():
+    for size, group in groups.items():
         rows = _rows(size, most) if size >= _LEAST else 1
         width = size // rows
         columns = _added(
@@ -75,7 +73,7 @@ def of_parts(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]) -
             for row in range(rows)
         )
         parts.append(ops.sum(columns, axis=2))
-    return ops.sqrt(in_order(parts, [index for group in by_size.values() for index in group]))
+    return ops.sqrt(in_order(parts, [index for group in groups.values() for index in group]))
 
 
 def _terms(gradient: Tensor, old: Tensor, new: Tensor) -> list[Tensor]:
@@ -159,8 +157,8 @@ def _side_by_side(tensors: Sequence[Tensor], rows: int) -> tuple[Tensor, list[in
     """Returns tensors as one matrix with columns of their own, filled up with zeros, and their numbers of columns."""
     if len(tensors) == 1:
         size = _size(tensors[0])
-        high = _rows(size, rows) if current_backend().FUSES_ROWS else int(np.prod(tensors[0].shape[:-1]))
-        return ops.reshape(tensors[0], (high, -1)), [size // high]
+        width = size // _rows(size, rows) if current_backend().FUSES_ROWS else (1, *tensors[0].shape)[-1]
+        return ops.reshape(tensors[0], (-1, width)), [width]
     laid = []
     for tensor in tensors:
         flat = ops.reshape(tensor, (-1,))
@@ -171,6 +169,14 @@ def _side_by_side(tensors: Sequence[Tensor], rows: int) -> tuple[Tensor, list[in
 
 def _size(tensor: Tensor) -> int:
     return int(np.prod(tensor.shape))
+
+
+def by_size(sizes: Sequence[int]) -> dict[int, list[int]]:
+    """Returns the indices of weights by how many elements they have."""
+    groups: dict[int, list[int]] = {}
+    for index, size in enumerate(sizes):
+        groups.setdefault(size, []).append(index)
+    return groups
 
 
 def in_order(parts: Sequence[Tensor], order: Sequence[int]) -> Tensor:

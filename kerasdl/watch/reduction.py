@@ -120,10 +120,8 @@ def reduce_flat(gradient: Tensor, old: Tensor, new: Tensor, sizes: Sequence[int]
 
 def _flat_groups(sizes: Sequence[int]) -> tuple[list[int], list[list[int]]]:
     """Returns the indices of weights that are summed one by one, and those of small weights by their size."""
-    by_size: dict[int, list[int]] = {}
-    for index, size in enumerate(sizes):
-        by_size.setdefault(size, []).append(index)
-    alike = [group for size, group in by_size.items() if size <= _GATHERED and len(group) > 1]
+    groups = fused_norms.by_size(sizes)
+    alike = [group for size, group in groups.items() if size <= _GATHERED and len(group) > 1]
     return sorted(set(range(len(sizes))).difference(*alike)), alike
 
 
